@@ -1,0 +1,162 @@
+"""What an engine takes and gives, as plain data.
+
+Everything above the engine (Studio, evaluation, tuning) speaks in these types, whether the
+engine runs in this process, in a child process or behind a remote server. No torch here: Studio
+imports this module.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen. The defaults change nothing about the model's distribution.
+
+    Applied in this order: repetition penalty, frequency and presence penalties, logit bias,
+    temperature, top-k, top-p.
+    """
+
+    temperature: float = 1.0
+    """Divides the logits; 0 takes the most likely token."""
+    top_k: int = 0
+    """Keep only the k most likely tokens; 0 keeps all."""
+    top_p: float = 1.0
+    """Keep the smallest set of tokens whose probability reaches p (nucleus sampling)."""
+    repetition_penalty: float = 1.0
+    """Divides positive and multiplies negative logits of tokens seen in prompt or output (CTRL)."""
+    frequency_penalty: float = 0.0
+    """Subtracted per earlier occurrence in the output (OpenAI)."""
+    presence_penalty: float = 0.0
+    """Subtracted once from tokens that occur in the output (OpenAI)."""
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    """Added to the logits of these token ids."""
+    seed: int | None = None
+    """Same seed, same text, alone or in a batch; None draws a fresh seed."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt to continue."""
+
+    prompt: str | tuple[int, ...]
+    max_tokens: int = 16
+    sampling: Sampling = field(default_factory=Sampling)
+    stop: tuple[str, ...] = ()
+    """Generation ends before the first of these strings; they are never part of the output."""
+    n: int = 1
+    """Continuations of the same prompt; choice i samples with seed + i."""
+    logprobs: int | None = None
+    """Log-probabilities of the chosen token and of this many most likely ones; None for none."""
+    echo: bool = False
+    """Give back the prompt (with its log-probabilities, if asked for) before the continuation."""
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """One token that could stand, or stands, at a position."""
+
+    id: int
+    text: str
+    """The token alone, decoded; a token that is not whole UTF-8 reads ``bytes:\\x…``."""
+    logprob: float | None
+    """Natural logarithm under the model's own distribution (temperature 1, no penalties);
+    None for the first token of a prompt."""
+
+
+@dataclass(frozen=True)
+class TokenResult(TokenLogprob):
+    """A token of the output, its place, and its rivals."""
+
+    offset: int = 0
+    """Where its text begins, in characters from the start of the choice's returned text."""
+    top: tuple[TokenLogprob, ...] = ()
+    """The most likely tokens at this position, best first, if asked for."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of one choice as it is written. ``text`` is always whole characters."""
+
+    choice: int
+    text: str
+    tokens: tuple[TokenResult, ...] = ()
+    """Only if log-probabilities were asked for."""
+    finish_reason: FinishReason | None = None
+    """Set on the last chunk of a choice."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    """Tokens of this choice generated so far."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    text: str
+    finish_reason: FinishReason
+    tokens: tuple[TokenResult, ...] = ()
+
+
+@dataclass(frozen=True)
+class Completion:
+    choices: tuple[Choice, ...]
+    prompt_tokens: int
+    completion_tokens: int
+    """Summed over the choices."""
+
+    @property
+    def text(self) -> str:
+        """The first choice's text."""
+        return self.choices[0].text
+
+
+@dataclass(frozen=True)
+class Score:
+    """How likely a continuation is after a prompt."""
+
+    tokens: tuple[int, ...]
+    """Token ids of the continuation."""
+    logprobs: tuple[float, ...]
+    """Natural logarithm of each token's probability given all before it."""
+    greedy: bool
+    """Whether each token was the most likely one."""
+
+    @property
+    def total(self) -> float:
+        return sum(self.logprobs)
+
+
+@dataclass(frozen=True)
+class ModelInformation:
+    """What a client may want to know about the loaded model."""
+
+    name: str
+    context_length: int
+    vocabulary_size: int
+    parameters: int
+    tokenizer_fingerprint: str
+    created: int
+    """Seconds since the epoch at which the weights were written."""
+
+
+class Backend(Protocol):
+    """What every engine can do, wherever it runs.
+
+    Raises :class:`hyperclova.errors.UserError` for a prompt that does not fit into the context,
+    and for values out of range; the message names the field.
+    """
+
+    @property
+    def model(self) -> ModelInformation: ...
+
+    def stream(self, request: Request) -> Iterator[Chunk]:
+        """Chunks of all choices, interleaved as they are written. Closing it stops the work."""
+        ...
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Completions of a batch, in order."""
+        ...
+
+    def score(self, prompt: str, continuation: str) -> Score: ...
