@@ -1,0 +1,145 @@
+"""Between our parameter names and those of GPT-2 in Hugging Face's layout, both ways, lossless.
+
+GPT-2 keeps its matrices as ``(in, out)`` (``Conv1D``); ours are ``(out, in)`` (``nn.Linear``),
+so they are transposed on the way. The head is the token embedding and is not written twice.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from hyperclova.errors import UserError
+from hyperclova.model.gpt import GPTConfig
+
+_OUTER = {
+    "token_embedding.weight": "transformer.wte.weight",
+    "position_embedding.weight": "transformer.wpe.weight",
+    "final_norm.weight": "transformer.ln_f.weight",
+    "final_norm.bias": "transformer.ln_f.bias",
+}
+_INNER = {
+    "attention_norm": "ln_1",
+    "attention.query_key_value": "attn.c_attn",
+    "attention.output": "attn.c_proj",
+    "mlp_norm": "ln_2",
+    "mlp.expand": "mlp.c_fc",
+    "mlp.contract": "mlp.c_proj",
+}
+# Buffers and copies that some GPT-2 files carry beside the parameters.
+_REDUNDANT = (".attn.bias", ".attn.masked_bias", "lm_head.weight")
+
+
+def name_pairs(layers: int) -> dict[str, str]:
+    """Our parameter name -> GPT-2's, for every parameter of a model with so many layers."""
+    pairs = dict(_OUTER)
+    for layer in range(layers):
+        for ours, theirs in _INNER.items():
+            for kind in ("weight", "bias"):
+                pairs[f"blocks.{layer}.{ours}.{kind}"] = f"transformer.h.{layer}.{theirs}.{kind}"
+    return pairs
+
+
+def _transposed(name: str, tensor: Tensor) -> Tensor:
+    is_matrix = tensor.dim() == 2 and name.startswith("blocks.")
+    return tensor.t().contiguous() if is_matrix else tensor.contiguous()
+
+
+def to_gpt2(state: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """A state dictionary of :class:`GPT` under GPT-2's names and shapes."""
+    return {theirs: _transposed(ours, state[ours]) for ours, theirs in name_pairs(layers).items()}
+
+
+def from_gpt2(state: Mapping[str, Tensor], layers: int, where: str) -> dict[str, Tensor]:
+    """A GPT-2 state dictionary under our names and shapes.
+
+    Names with or without the ``transformer.`` prefix are read (the bare ``GPT2Model`` has none).
+
+    Raises:
+        UserError: a parameter is missing or unknown; the message names ``where`` and it.
+    """
+    given = {
+        name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}": tensor
+        for name, tensor in state.items()
+    }
+    pairs = name_pairs(layers)
+    missing = sorted(set(pairs.values()) - set(given))
+    if missing:
+        raise UserError(f"{where}: parameter {missing[0]} is missing; is it a GPT-2 model?")
+    unknown = sorted(
+        name for name in set(given) - set(pairs.values()) if not name.endswith(_REDUNDANT)
+    )
+    if unknown:
+        raise UserError(f"{where}: unknown parameter {unknown[0]}; is it a GPT-2 model?")
+    head = given.get("lm_head.weight")
+    if head is not None and not head.equal(given["transformer.wte.weight"]):
+        raise UserError(f"{where}: lm_head differs from the embedding; only tied heads are read")
+    return {ours: _transposed(ours, given[theirs]) for ours, theirs in pairs.items()}
+
+
+def config_to_gpt2(config: GPTConfig, end_of_text_id: int = 0) -> dict[str, Any]:
+    """``config.json`` of a model directory."""
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "activation_function": "gelu_new",
+        "vocab_size": config.vocab_size,
+        "n_positions": config.context_length,
+        "n_embd": config.width,
+        "n_layer": config.layers,
+        "n_head": config.heads,
+        "n_inner": None,
+        "layer_norm_epsilon": config.layer_norm_epsilon,
+        "embd_pdrop": config.dropout,
+        "attn_pdrop": config.dropout,
+        "resid_pdrop": config.dropout,
+        "tie_word_embeddings": True,
+        "bos_token_id": end_of_text_id,
+        "eos_token_id": end_of_text_id,
+        "dtype": "float32",
+    }
+
+
+def config_from_gpt2(tree: Mapping[str, Any], where: str) -> GPTConfig:
+    """The shape described by a GPT-2 ``config.json``.
+
+    Raises:
+        UserError: another architecture, or a variant of GPT-2 that computes something else.
+    """
+    if tree.get("model_type") != "gpt2":
+        raise UserError(
+            f"{where}: model_type is {tree.get('model_type')!r}; only 'gpt2' directories are read"
+        )
+    activation = tree.get("activation_function", "gelu_new")
+    if activation not in ("gelu_new", "gelu_pytorch_tanh"):
+        raise UserError(f"{where}: activation_function {activation!r} is not GPT-3's gelu_new")
+    for key, plain in (
+        ("scale_attn_weights", True),
+        ("scale_attn_by_inverse_layer_idx", False),
+        ("tie_word_embeddings", True),
+        ("add_cross_attention", False),
+    ):
+        if tree.get(key, plain) is not plain:
+            raise UserError(f"{where}: {key} = {tree[key]} is not supported")
+    width = _size(tree, "n_embd", where)
+    if tree.get("n_inner") not in (None, 4 * width):
+        raise UserError(f"{where}: n_inner is {tree['n_inner']}; only 4 * n_embd is supported")
+    try:
+        return GPTConfig(
+            vocab_size=_size(tree, "vocab_size", where),
+            context_length=_size(tree, "n_positions", where),
+            layers=_size(tree, "n_layer", where),
+            width=width,
+            heads=_size(tree, "n_head", where),
+            dropout=float(tree.get("resid_pdrop", 0.0)),
+            layer_norm_epsilon=float(tree.get("layer_norm_epsilon", 1e-5)),
+        )
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _size(tree: Mapping[str, Any], key: str, where: str) -> int:
+    value = tree.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UserError(f"{where}: {key} is {value!r}; expected a whole number")
+    return value

@@ -1,0 +1,188 @@
+"""GPT-3's decoder, as HyperCLOVA uses it (Kim et al. 2021, §3.2), in plain PyTorch.
+
+- pre-LayerNorm blocks, learned positions, GELU (tanh form), biases everywhere
+- one matrix for the token embedding and the output head
+- dropout on embeddings, attention output and MLP output, as in GPT-2
+- the model knows nothing of device meshes, precision policies or serving. The one opening is
+  ``attend``: whoever runs the model may bring its own attention, and keep keys and values there.
+
+Shapes are written ``(batch, time, width)``; ``width = heads * head_width``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hyperclova.model.init import initialise
+from hyperclova.model.sizes import size_named
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""``attend(layer, query, key, value)``: four-dimensional ``(batch, heads, time, head_width)`` in,
+the attended values of the same shape out."""
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The shape of a decoder.
+
+    Raises:
+        ValueError: a size is not positive, or ``width`` is not a multiple of ``heads``.
+    """
+
+    vocab_size: int
+    context_length: int = 2048
+    layers: int = 12
+    width: int = 768
+    heads: int = 12
+    dropout: float = 0.0
+    layer_norm_epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "context_length", "layers", "width", "heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout is {self.dropout}; it must be in [0, 1)")
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one fused projection for query, key and value."""
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.layer, self.heads, self.dropout = layer, config.heads, config.dropout
+        self.query_key_value = nn.Linear(config.width, 3 * config.width)
+        self.output = nn.Linear(config.width, config.width)
+
+    def forward(self, x: Tensor, attend: Attend | None) -> Tensor:
+        batch, time, width = x.shape
+        # (batch, time, 3, heads, head_width) -> three of (batch, heads, time, head_width)
+        packed = self.query_key_value(x).view(batch, time, 3, self.heads, width // self.heads)
+        query, key, value = packed.permute(2, 0, 3, 1, 4).unbind(0)
+        if attend is None:
+            attended = functional.scaled_dot_product_attention(
+                query, key, value, is_causal=True, dropout_p=self.dropout if self.training else 0.0
+            )
+        else:
+            attended = attend(self.layer, query, key, value)
+        merged: Tensor = self.output(attended.transpose(1, 2).reshape(batch, time, width))
+        return merged
+
+
+class MLP(nn.Module):
+    """Two matrices around a GELU, four times as wide in between."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.expand = nn.Linear(config.width, 4 * config.width)
+        self.contract = nn.Linear(4 * config.width, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        contracted: Tensor = self.contract(functional.gelu(self.expand(x), approximate="tanh"))
+        return contracted
+
+
+class Block(nn.Module):
+    """Attention and MLP, each behind a LayerNorm and beside a residual path."""
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.width, config.layer_norm_epsilon)
+        self.attention = Attention(config, layer)
+        self.mlp_norm = nn.LayerNorm(config.width, config.layer_norm_epsilon)
+        self.mlp = MLP(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, attend: Attend | None) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), attend))
+        x = x + self.dropout(self.mlp(self.mlp_norm(x)))
+        return x
+
+
+class GPT(nn.Module):
+    """A decoder-only language model.
+
+    The weights are drawn on construction, a pure function of ``seed`` and each parameter's name
+    (:mod:`hyperclova.model.init`); on the ``meta`` device nothing is drawn.
+    """
+
+    def __init__(self, config: GPTConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.width)
+        self.position_embedding = nn.Embedding(config.context_length, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        # Keyed by global index, so that a layer keeps its name wherever it runs.
+        self.blocks = nn.ModuleDict({str(i): Block(config, i) for i in range(config.layers)})
+        self.final_norm = nn.LayerNorm(config.width, config.layer_norm_epsilon)
+        initialise(self, layers=config.layers, seed=seed)
+
+    @classmethod
+    def from_size(
+        cls, name: str, vocab_size: int = 51_200, context_length: int = 2048, seed: int = 0
+    ) -> "GPT":
+        """One of the paper's eight sizes (Table 2) by name, for example ``"1.3B"``.
+
+        Raises:
+            UserError: there is no such size; the message names the eight.
+        """
+        size = size_named(name)
+        return cls(GPTConfig(vocab_size, context_length, size.layers, size.width, size.heads), seed)
+
+    def forward(
+        self,
+        tokens: Tensor | None = None,
+        *,
+        embeddings: Tensor | None = None,
+        positions: Tensor | None = None,
+        attend: Attend | None = None,
+    ) -> Tensor:
+        """Logits ``(batch, time, vocab_size)`` of the next token at every position.
+
+        Args:
+            tokens: ids ``(batch, time)``, int64.
+            embeddings: ``(batch, time, width)`` in place of tokens (soft prompts); positions are
+                still added.
+            positions: ``(batch, time)``, int64; None counts from 0.
+            attend: attention in place of causal attention over this call's tokens.
+
+        Raises:
+            ValueError: not exactly one of ``tokens`` and ``embeddings``.
+        """
+        return self.project(
+            self.hidden(tokens, embeddings=embeddings, positions=positions, attend=attend)
+        )
+
+    def hidden(
+        self,
+        tokens: Tensor | None = None,
+        *,
+        embeddings: Tensor | None = None,
+        positions: Tensor | None = None,
+        attend: Attend | None = None,
+    ) -> Tensor:
+        """The states ``(batch, time, width)`` that :meth:`project` turns into logits."""
+        if (tokens is None) == (embeddings is None):
+            raise ValueError("give either tokens or embeddings")
+        if embeddings is None:
+            embeddings = self.token_embedding(tokens)
+        if positions is None:
+            positions = torch.arange(embeddings.shape[1], device=embeddings.device)
+        x = self.dropout(embeddings + self.position_embedding(positions))
+        for block in self.blocks.values():
+            x = block(x, attend)
+        normed: Tensor = self.final_norm(x)
+        return normed
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """Logits ``(..., vocab_size)`` from states ``(..., width)``: the tied head."""
+        return functional.linear(hidden, self.token_embedding.weight)

@@ -1,0 +1,36 @@
+"""Initial weights: GPT-2's distribution, drawn independently of any device layout.
+
+Matrices and embeddings are normal with standard deviation 0.02; the two matrices of a block that
+write to the residual path are scaled by ``1 / sqrt(2 * layers)`` (GPT-2, §2.3); biases are zero,
+LayerNorm gains one.
+
+Each parameter has a generator of its own, seeded from (seed, name). So the draw does not depend
+on which other parameters this process holds, and a sharded model is the whole model, sliced.
+"""
+
+import hashlib
+import math
+
+import torch
+from torch import nn
+
+STANDARD_DEVIATION = 0.02
+_RESIDUAL = ("attention.output.weight", "mlp.contract.weight")
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, layers: int, seed: int) -> None:
+    """Draw the weights of ``model`` in place; parameters on the meta device are left alone."""
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            continue
+        if parameter.dim() == 1:
+            parameter.fill_(1.0 if name.endswith("norm.weight") else 0.0)
+            continue
+        deviation = STANDARD_DEVIATION
+        if name.endswith(_RESIDUAL):
+            deviation /= math.sqrt(2 * layers)
+        digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+        drawn = torch.empty(parameter.shape, dtype=torch.float32)
+        parameter.copy_(drawn.normal_(0.0, deviation, generator=generator))
