@@ -1,0 +1,38 @@
+"""What Studio needs to know to start."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hyperclova import directories
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one Studio runs. Everything but the model has a default that works on a laptop."""
+
+    model: Path
+    """The model directory; its name is the model's id on the wire."""
+    host: str = "127.0.0.1"
+    port: int = 8321
+    """0 lets the system choose a free port."""
+    database_url: str | None = None
+    """SQLAlchemy URL; None is the file ``studio.sqlite3`` in ``HYPERCLOVA_HOME``."""
+    body_limit: int = 4 * 1024 * 1024
+    """Largest request body in bytes; larger ones are answered 413 without being read."""
+    request_limit: int = 32
+    """Completions under way at once; further ones are answered 429."""
+    allowed_hosts: tuple[str, ...] | None = None
+    """Host names that requests may be addressed to; None allows all. Set to loopback's names when
+    Studio listens on loopback, so that a web page cannot reach it by rebinding its own name."""
+
+    @property
+    def model_id(self) -> str:
+        """The model's id on the wire: the name of its directory."""
+        return self.model.resolve().name
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in effect."""
+        if self.database_url is not None:
+            return self.database_url
+        return f"sqlite:///{directories.home() / 'studio.sqlite3'}"
