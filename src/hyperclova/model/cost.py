@@ -39,10 +39,10 @@ def activation_bytes(config: GPTConfig, batch: int, time: int, bytes_per_element
     """What autograd keeps for the backward pass of :meth:`GPT.hidden`, without dropout.
 
     Per token and layer, in elements: the inputs of both LayerNorms (2 d) and their outputs (2 d),
-    query, key and value (3 d), the attended values (d), the MLP's inner layer before
-    and after GELU (8 d): 16 d. Besides, four LayerNorm statistics and one log-sum-exp per
-    head. The final LayerNorm adds 2 d and two statistics. (Fused attention; Korthikanti et al. 2022, §4, count the same terms
-    in bytes of half precision, with dropout masks and attention matrices.)
+    query, key and value (3 d), the attended values (d), the MLP's inner layer before and after
+    GELU (8 d): 16 d. Besides, four LayerNorm statistics and one log-sum-exp per head. The final
+    LayerNorm adds its input and two statistics. (Fused attention; Korthikanti et al. 2022, §4,
+    count the same terms in bytes of half precision, with dropout masks and attention matrices.)
     """
     d = config.width
     per_layer = 16 * d + 4 + config.heads

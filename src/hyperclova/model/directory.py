@@ -5,7 +5,6 @@ weights and the shape, which load in ``transformers`` as they are.
 """
 
 import json
-import os
 from pathlib import Path
 
 import safetensors.torch
@@ -91,7 +90,7 @@ def save_model(
     tree["dtype"] = str(dtype).removeprefix("torch.")
     weights = directory / (WEIGHTS + ".incomplete")
     safetensors.torch.save_file(state, weights, metadata={"format": "pt"})
-    os.replace(weights, directory / WEIGHTS)
+    weights.replace(directory / WEIGHTS)
     config = directory / (CONFIG + ".incomplete")
     config.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
-    os.replace(config, directory / CONFIG)
+    config.replace(directory / CONFIG)

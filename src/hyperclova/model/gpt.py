@@ -104,8 +104,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, attend: Attend | None) -> Tensor:
         x = x + self.dropout(self.attention(self.attention_norm(x), attend))
-        x = x + self.dropout(self.mlp(self.mlp_norm(x)))
-        return x
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
 
 class GPT(nn.Module):
