@@ -56,9 +56,10 @@ def main() -> None:
 
 def _register_verbs() -> None:
     """Hang every verb on the application, in the order in which a model comes to life."""
-    from hyperclova.cli import export, pretrain, tokenize, tokenizer
+    from hyperclova.cli import export, pretrain, studio, tokenize, tokenizer
 
     application.add_typer(tokenizer.application)
     application.command()(tokenize.tokenize)
     application.command()(pretrain.pretrain)
     application.command()(export.export)
+    application.command()(studio.studio)

@@ -5,6 +5,7 @@ client's departure from the routes that must stop generating for it.
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 import uuid
@@ -166,10 +167,8 @@ class BodyLimit:
             }
         )
         await send({"type": "http.response.body", "body": response.body, "more_body": True})
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(_drain(receive), _DRAIN_SECONDS)
-        except TimeoutError:
-            pass
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -1,0 +1,65 @@
+"""``hyperclova studio``: the writing desk and the HTTP API, on this machine."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+def studio(
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Model directory; without it, the model that is shipped."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than loopback let others in.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8321,
+    database: Annotated[
+        str | None,
+        typer.Option(help="Database URL; without it, studio.sqlite3 in HYPERCLOVA_HOME."),
+    ] = None,
+) -> None:
+    """Start Studio: the Playground in the browser and the OpenAI-compatible API."""
+    from rich.console import Console
+
+    from hyperclova import directories
+    from hyperclova.errors import UserError
+    from hyperclova.studio.server import serve
+    from hyperclova.studio.settings import Settings
+
+    console = Console(highlight=False, soft_wrap=True)
+    directory = model if model is not None else directories.default_model()
+    if not (directory / "config.json").is_file():
+        raise UserError(
+            f"--model {directory} is not a model directory: it has no config.json; "
+            "make one with `hyperclova export`"
+        )
+    loopback = _is_loopback(host)
+    if not loopback:
+        console.print(
+            f"[yellow]Warning: listening on {host}, and Studio has no accounts yet: everyone who "
+            "can reach this machine can read the history and use the model.[/yellow]"
+        )
+    settings = Settings(
+        model=directory,
+        host=host,
+        port=port,
+        database_url=database,
+        allowed_hosts=(*_LOOPBACK_NAMES, host.lower()) if loopback else None,
+    )
+    serve(settings, lambda address: console.print(f"[bold]Studio:[/bold] {address}"))
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

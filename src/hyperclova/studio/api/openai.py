@@ -1,0 +1,127 @@
+"""OpenAI's wire format: ``/v1/models`` and ``/v1/completions``."""
+
+import json
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from hyperclova.inference.protocol import Chunk
+from hyperclova.studio.api.body import read_object
+from hyperclova.studio.api.completion_request import CompletionRequest, check_length
+from hyperclova.studio.api.completion_response import Answer, Written
+from hyperclova.studio.api.event_stream import DONE, EventStream, event
+from hyperclova.studio.errors import APIError
+from hyperclova.studio.generation import ClientGone, Generation, while_connected
+from hyperclova.studio.service import Studio, studio_of
+
+router = APIRouter(prefix="/v1", tags=["OpenAI"])
+
+InStudio = Annotated[Studio, Depends(studio_of)]
+
+
+@router.get("/models")
+async def list_models(studio: InStudio) -> dict[str, Any]:
+    """The one model that this Studio serves."""
+    return {"object": "list", "data": [_model(studio)]}
+
+
+@router.get("/models/{model}")
+async def get_model(model: str, studio: InStudio) -> dict[str, Any]:
+    """What there is to know about a model."""
+    studio.require_name(model)
+    return _model(studio)
+
+
+@router.post("/completions")
+async def create_completion(request: Request, studio: InStudio) -> Response:
+    """Continue prompts. Fields, answers and errors are OpenAI's; see ``docs/studio-api.md``."""
+    asked = CompletionRequest.parse(await read_object(request))
+    studio.require_name(asked.model)
+    model = studio.require_ready()
+    try:
+        prompts = await while_connected(
+            request, _token_ids(studio, asked, context=model.context_length)
+        )
+        asked.check_tokens(prompts, model.vocabulary_size, model.context_length)
+        generation = Generation(studio, [asked.for_engine(ids) for ids in prompts])
+        answer = Answer(asked, model)
+        written = [[Written() for _ in range(asked.best_of)] for _ in prompts]
+        if not asked.stream:
+            try:
+                await while_connected(request, _collect(generation, written))
+            finally:
+                await generation.close()
+            return _json(answer.whole(written))
+        try:
+            # The first piece is awaited here, so that what fails before it has a status code.
+            first = await while_connected(request, anext(generation))
+        except BaseException:
+            await generation.close()
+            raise
+        return EventStream(_events(answer, first, generation, written), generation.close)
+    except ClientGone:
+        return Response(status_code=499)  # nobody reads it; the log of a proxy may
+
+
+async def _token_ids(
+    studio: Studio, asked: CompletionRequest, context: int
+) -> list[tuple[int, ...]]:
+    tokenization = studio.tokenization
+    start = (tokenization.start_of_document,)
+    prompts: list[tuple[int, ...]] = []
+    for index, prompt in enumerate(asked.prompts):
+        if not prompt:
+            prompts.append(start)
+        elif isinstance(prompt, str):
+            where = "prompt" if len(asked.prompts) == 1 else f"prompt[{index}]"
+            # A book needs no exact count to be refused, and encoding it would take seconds.
+            check_length(tokenization.at_least(prompt), 0, context, where, least="at least ")
+            prompts.append(tuple(await tokenization.encode(prompt)))
+        else:
+            prompts.append(prompt)
+    return prompts
+
+
+async def _collect(generation: Generation, written: list[list[Written]]) -> None:
+    async for prompt, chunk in generation:
+        written[prompt][chunk.choice].add(chunk)
+
+
+async def _events(
+    answer: Answer,
+    first: tuple[int, Chunk],
+    generation: Generation,
+    written: list[list[Written]],
+) -> AsyncGenerator[bytes, None]:
+    try:
+        prompt, chunk = first
+        written[prompt][chunk.choice].add(chunk)
+        yield event(answer.chunk(prompt, chunk))
+        async for prompt, chunk in generation:
+            written[prompt][chunk.choice].add(chunk)
+            yield event(answer.chunk(prompt, chunk))
+    except APIError as error:
+        # No [DONE]: the answer is not whole.
+        yield event(error.body)
+        return
+    if answer.asked.include_usage:
+        yield event(answer.last(written))
+    yield DONE
+
+
+def _model(studio: Studio) -> dict[str, Any]:
+    weights = studio.settings.model / "model.safetensors"
+    loaded = studio.engine.model
+    created = loaded.created if loaded is not None else int(weights.stat().st_mtime)
+    return {
+        "id": studio.settings.model_id,
+        "object": "model",
+        "created": created,
+        "owned_by": "hyperclova",
+    }
+
+
+def _json(data: dict[str, Any]) -> Response:
+    body = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+    return Response(body, media_type="application/json")

@@ -1,0 +1,138 @@
+"""What one running Studio consists of, and how it comes up and goes down."""
+
+import asyncio
+import logging
+
+from starlette.requests import Request
+
+from hyperclova.inference.process import EngineProcess
+from hyperclova.inference.protocol import ModelInformation
+from hyperclova.studio.errors import APIError
+from hyperclova.studio.settings import Settings
+from hyperclova.studio.store import Database, Desk, Runs
+from hyperclova.studio.tokenization import Tokenization
+
+logger = logging.getLogger(__name__)
+
+_RETRY = {"retry-after": "1"}
+
+
+class Studio:
+    """The engine's process, the tokenizer, the database, and the count of requests under way."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.engine = EngineProcess(settings.model, settings.model_id)
+        self.requests_running = 0
+        self._tokenization: Tokenization | None = None
+        self._database: Database | None = None
+        self._starting: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Load the tokenizer and open the database; does nothing if that is done.
+
+        Raises:
+            UserError: either cannot be had; the message says why.
+        """
+        if self._tokenization is None:
+            self._tokenization = Tokenization(self.settings.model)
+        if self._database is None:
+            self._database = Database(self.settings.database)
+
+    async def start(self) -> None:
+        """Open everything and begin to load the model; pages answer while it loads."""
+        await asyncio.to_thread(self.open)
+        self._starting = asyncio.create_task(self._start_engine())
+
+    async def stop_engine(self) -> None:
+        """End the engine's process and with it all running generations; may be called twice."""
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+            self._starting = None
+            await self.engine.stop()
+
+    async def stop(self) -> None:
+        """Stop the engine and close the database."""
+        await self.stop_engine()
+        if self._tokenization is not None:
+            self._tokenization.close()
+        if self._database is not None:
+            self._database.close()
+
+    async def _start_engine(self) -> None:
+        try:
+            await self.engine.start()
+        except Exception:
+            # The engine's state and message carry the cause to the pages; the log has the rest.
+            logger.exception("the engine did not start: %s", self.engine.message)
+
+    @property
+    def tokenization(self) -> Tokenization:
+        assert self._tokenization is not None, "Studio is not open"
+        return self._tokenization
+
+    @property
+    def runs(self) -> Runs:
+        assert self._database is not None, "Studio is not open"
+        return Runs(self._database)
+
+    @property
+    def desk(self) -> Desk:
+        assert self._database is not None, "Studio is not open"
+        return Desk(self._database)
+
+    def require_name(self, model: str | None) -> None:
+        """Refuse a model that is not served here; None stands for the one that is."""
+        if model is not None and model != self.settings.model_id:
+            raise APIError(
+                404,
+                f"the model {model!r} does not exist here; use {self.settings.model_id!r}",
+                param="model",
+                code="model_not_found",
+            )
+
+    def require_ready(self) -> ModelInformation:
+        """What is known of the model, if it can answer now.
+
+        Raises:
+            APIError: 503 while it loads, comes back after a crash, or could not be loaded.
+        """
+        state, message, model = self.engine.state, self.engine.message, self.engine.model
+        if state == "ready" and model is not None:
+            return model
+        explanation = {
+            "loading": ("the model is loading; try again in a moment", "model_loading"),
+            "ready": ("the model is loading; try again in a moment", "model_loading"),
+            "restarting": (
+                "the engine stopped and is being started again; try again in a moment",
+                "engine_restarting",
+            ),
+            "stopped": ("Studio is stopping", "engine_stopped"),
+            "failed": (f"the model could not be loaded: {message}", "engine_failed"),
+        }
+        text, code = explanation[state]
+        headers = _RETRY if state in ("loading", "ready", "restarting") else None
+        raise APIError(503, text, code=code, headers=headers)
+
+    def enter(self) -> None:
+        """Take one of the places for requests under way; :meth:`leave` gives it back."""
+        if self.requests_running >= self.settings.request_limit:
+            raise APIError(
+                429,
+                f"{self.settings.request_limit} requests are under way, the most at once; "
+                "try again in a moment",
+                code="rate_limit_exceeded",
+                headers=_RETRY,
+            )
+        self.requests_running += 1
+
+    def leave(self) -> None:
+        self.requests_running -= 1
+
+
+def studio_of(request: Request) -> Studio:
+    """The Studio that a request is addressed to; for routes, as a dependency."""
+    studio = request.app.state.studio
+    assert isinstance(studio, Studio)
+    return studio
