@@ -104,7 +104,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, attend: Attend | None) -> Tensor:
         x = x + self.dropout(self.attention(self.attention_norm(x), attend))
-        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+        y: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))
+        return y
 
 
 class GPT(nn.Module):

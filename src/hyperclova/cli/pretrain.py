@@ -1,0 +1,103 @@
+"""``hyperclova pretrain``: token shards -> checkpoints -> a model directory."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from hyperclova.model import GPT
+    from hyperclova.pretraining.config import PretrainingConfig, SamplesSection
+    from hyperclova.pretraining.loop import Sampler
+
+TRY_AGAIN = 75  # EX_TEMPFAIL: a scheduler may start the same command again
+
+
+def pretrain(
+    config: Annotated[Path, typer.Argument(help="TOML file, see configs/pretrain/.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Changes to it: section.key=value", metavar="[SECTION.KEY=VALUE]..."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint, if there is one.")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; all cores by default.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")
+    ] = False,
+) -> None:
+    """Pretrain a model; SIGTERM saves and exits with status 75."""
+    from hyperclova import configuration
+    from hyperclova.pretraining.config import PretrainingConfig
+
+    resolved = configuration.load(PretrainingConfig, config, overrides or [])
+    if dry_run:
+        import rich
+
+        rich.print_json(data=configuration.to_mapping(resolved))
+        return
+
+    import torch
+    from rich.console import Console
+    from rich.live import Live
+
+    from hyperclova.pretraining.live import LineWatcher, LiveWatcher
+    from hyperclova.pretraining.loop import Interrupted
+    from hyperclova.pretraining.loop import pretrain as run
+
+    if threads:
+        torch.set_num_threads(threads)
+    sampler = _sampler(resolved) if resolved.samples.every_steps else None
+    console = Console()
+    try:
+        if console.is_terminal:
+            with Live(console=console, refresh_per_second=4) as live:
+                model = run(resolved, LiveWatcher(live), resume, sampler)
+        else:
+            model = run(resolved, LineWatcher(console), resume, sampler)
+    except Interrupted as stop:
+        console.print(f"{stop}; go on with --resume", markup=False, soft_wrap=True)
+        sys.exit(TRY_AGAIN if stop.signal_number == _sigterm() else 128 + stop.signal_number)
+    directory = resolved.directory / "model"
+    _export(model, resolved, directory)
+    console.print(f"model: {directory}", markup=False, soft_wrap=True)
+
+
+def _sigterm() -> int:
+    import signal
+
+    return int(signal.SIGTERM)
+
+
+def _export(model: "GPT", config: "PretrainingConfig", directory: Path) -> None:
+    from hyperclova.pretraining.export import export_model
+    from hyperclova.tokenizer import Tokenizer
+
+    export_model(model, Tokenizer.load(config.data.tokenizer), directory, run=config.directory)
+
+
+def _sampler(config: "PretrainingConfig") -> "Sampler":
+    """Samples come from the engine, so that they are what users of the model will get."""
+    from hyperclova.inference import Engine
+    from hyperclova.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(config.data.tokenizer)
+
+    def sample(model: "GPT", section: "SamplesSection") -> Sequence[str]:
+        engine = Engine.from_model(model.eval(), tokenizer)
+        return [
+            engine.generate(
+                prompt,
+                max_tokens=section.max_tokens,
+                temperature=section.temperature,
+                seed=config.training.seed,
+            ).text
+            for prompt in section.prompts
+        ]
+
+    return sample
