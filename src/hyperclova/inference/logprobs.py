@@ -1,0 +1,48 @@
+"""How likely tokens are under the model's own distribution.
+
+The one place where log-probabilities are computed: for generated tokens, for an echoed prompt
+and for :meth:`Engine.score`, whose numbers therefore agree.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A token's log-probability and its rivals', natural logarithm, temperature 1."""
+
+    logprob: float | None
+    """None for a prompt's first token, before which nothing stands."""
+    top: tuple[tuple[int, float], ...] = ()
+    """``(id, logprob)`` of the most likely tokens, best first, lower id first among equals."""
+
+
+def measure(logits: Tensor, tokens: Sequence[int], top: int, vocabulary: int) -> list[Measured]:
+    """Measure one token per row.
+
+    Args:
+        logits: ``(rows, model's vocabulary)``, float32, as the model gives them.
+        tokens: the id to be measured in each row.
+        top: how many of the most likely tokens to name.
+        vocabulary: ids below this one exist in the tokenizer; only they are named in ``top``.
+            The probability of padding beyond it is not redistributed.
+    """
+    normalizer = torch.logsumexp(logits, dim=-1, keepdim=True)
+    chosen = logits.gather(1, torch.tensor(tokens).unsqueeze(1)) - normalizer
+    values, ids = logits[:, :vocabulary].topk(min(top, vocabulary), dim=-1)
+    rivals = values - normalizer
+    return [
+        Measured(logprob, tuple(sorted(zip(row_ids, row, strict=True), key=_best_first)))
+        for logprob, row_ids, row in zip(
+            chosen.squeeze(1).tolist(), ids.tolist(), rivals.tolist(), strict=True
+        )
+    ]
+
+
+def _best_first(rival: tuple[int, float]) -> tuple[float, int]:
+    token, logprob = rival
+    return -logprob, token

@@ -1,0 +1,163 @@
+"""Choosing the next token.
+
+Every choice is a pure function of the logits, the request and what this continuation has said so
+far. Its randomness is one number in [0, 1) that depends on the seed and the token's index alone
+(a counter-based generator), and it is turned into a token by inverting the cumulative
+distribution over ids in ascending order, in float64. So neighbours in a batch change nothing,
+and where rounding differs by 1e-7 the chosen token differs about once in 1e7 tokens only.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from hyperclova.inference.protocol import Sampling
+
+_Floats = npt.NDArray[np.float64]
+_Integers = npt.NDArray[np.int64]
+
+
+def uniform(seed: int, index: int) -> float:
+    """The number in [0, 1) for the token ``index`` (from 0) of a continuation with ``seed``.
+
+    53 bits of Philox4x64-10 (Salmon et al. 2011) with the seed as key and the index as counter.
+    """
+    generator = np.random.Philox(key=seed % 2**64, counter=index)
+    return (int(generator.random_raw()) >> 11) * 2.0**-53
+
+
+class Chooser:
+    """What sampling must remember about one continuation."""
+
+    def __init__(self, sampling: Sampling, seed: int, prompt: Sequence[int], limit: int) -> None:
+        """
+        Args:
+            seed: of this continuation (the request's seed plus the index of the choice).
+            prompt: its tokens, for the repetition penalty.
+            limit: the most tokens that it may choose.
+        """
+        self.sampling = sampling
+        self._seed = seed
+        self._index = 0
+        self._seen = _Distinct(len(prompt) + limit)
+        if sampling.repetition_penalty != 1.0:
+            for token in prompt:
+                self._seen.add(token)
+        self._said = _Distinct(limit)
+        self._bias_ids = np.array(list(sampling.logit_bias), dtype=np.int64)
+        self._bias = np.array(list(sampling.logit_bias.values()), dtype=np.float64)
+
+    def penalise(self, scores: _Floats) -> None:
+        """Apply penalties and bias to ``scores`` ``(vocabulary,)`` in place."""
+        sampling = self.sampling
+        if sampling.repetition_penalty != 1.0:
+            seen = self._seen.ids
+            values = scores[seen]
+            penalty = sampling.repetition_penalty
+            scores[seen] = np.where(values > 0, values / penalty, values * penalty)
+        if sampling.frequency_penalty or sampling.presence_penalty:
+            said, counts = self._said.ids, self._said.counts
+            scores[said] -= sampling.frequency_penalty * counts + sampling.presence_penalty
+        if self._bias_ids.size:
+            scores[self._bias_ids] += self._bias
+
+    def draw(self) -> float:
+        """This token's random number."""
+        return uniform(self._seed, self._index)
+
+    def accept(self, token: int) -> None:
+        """Note the chosen token."""
+        self._index += 1
+        if self.sampling.repetition_penalty != 1.0:
+            self._seen.add(token)
+        if self.sampling.frequency_penalty or self.sampling.presence_penalty:
+            self._said.add(token)
+
+
+def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[int]:
+    """The next token of each row, which its chooser has then accepted.
+
+    Args:
+        logits: ``(rows, vocabulary)``, one row for each chooser; not changed.
+    """
+    scores: _Floats = logits.double().numpy(force=True)
+    temperatures = np.array([chooser.sampling.temperature for chooser in choosers])
+    for row, chooser in enumerate(choosers):
+        chooser.penalise(scores[row])
+    tokens = scores.argmax(axis=1)
+    sampled = np.flatnonzero(temperatures > 0)
+    if sampled.size:
+        # Relative to the best, so that exp does not overflow however small the temperature is.
+        weights = scores[sampled] - scores[sampled, tokens[sampled], None]
+        weights /= temperatures[sampled, None]
+        np.exp(weights, out=weights)
+        for row, weight in zip(sampled.tolist(), weights, strict=True):
+            tokens[row] = _sample(weight, choosers[row])
+    chosen: list[int] = tokens.tolist()
+    for chooser, token in zip(choosers, chosen, strict=True):
+        chooser.accept(token)
+    return chosen
+
+
+def _sample(weights: _Floats, chooser: Chooser) -> int:
+    """Draw an id in proportion to ``weights`` ``(vocabulary,)`` after top-k and top-p."""
+    sampling = chooser.sampling
+    kept = nucleus(weights, sampling.top_k, sampling.top_p)
+    cumulative = np.cumsum(weights if kept is None else weights[kept])
+    place = int(np.searchsorted(cumulative, chooser.draw() * cumulative[-1], side="right"))
+    # Rounding may carry the product up to the sum itself.
+    place = min(place, cumulative.size - 1)
+    return place if kept is None else int(kept[place])
+
+
+def nucleus(weights: _Floats, top_k: int, top_p: float) -> _Integers | None:
+    """Ids that top-k and then top-p keep, ascending; None if they keep all.
+
+    The ``top_k`` heaviest, the lower id first among equals; of these the fewest, in the same
+    order, whose share of their weight reaches ``top_p`` (at least one).
+    """
+    size = weights.size
+    candidates: _Integers | None = None
+    if 0 < top_k < size:
+        least = np.partition(weights, size - top_k)[size - top_k]
+        candidates = np.flatnonzero(weights >= least)
+        order = np.argsort(-weights[candidates], kind="stable")[:top_k]
+        candidates = candidates[order]
+    if top_p >= 1.0:
+        return None if candidates is None else np.sort(candidates)
+    if candidates is None:
+        # All ids lighter than this weigh less than 1 - top_p together, so no sorting is needed
+        # to see that the nucleus does not reach them. Halved to be safe from rounding.
+        floor = float(weights.sum()) * (1.0 - top_p) / size / 2
+        total = float(weights.sum())
+        candidates = np.flatnonzero(weights >= floor)
+        candidates = candidates[np.argsort(-weights[candidates], kind="stable")]
+    else:
+        total = float(weights[candidates].sum())
+    reached = np.cumsum(weights[candidates])
+    count = int(np.searchsorted(reached, top_p * total, side="left")) + 1
+    return np.sort(candidates[:count])
+
+
+class _Distinct:
+    """Distinct ids in the order of their first appearance, and how often each appeared."""
+
+    def __init__(self, capacity: int) -> None:
+        self._place: dict[int, int] = {}
+        self._ids = np.zeros(max(capacity, 1), dtype=np.int64)
+        self._counts = np.zeros(max(capacity, 1), dtype=np.float64)
+
+    def add(self, token: int) -> None:
+        place = self._place.setdefault(token, len(self._place))
+        self._ids[place] = token
+        self._counts[place] += 1.0
+
+    @property
+    def ids(self) -> _Integers:
+        return self._ids[: len(self._place)]
+
+    @property
+    def counts(self) -> _Floats:
+        return self._counts[: len(self._place)]

@@ -1,0 +1,51 @@
+"""What every floor's tests stand on: Korean texts, a small tokenizer, a small model."""
+
+from pathlib import Path
+
+import pytest
+
+from hyperclova.tokenizer import Tokenizer
+
+TEXTS = Path(__file__).parent / "texts"
+
+
+@pytest.fixture(scope="session")
+def korean_lines() -> list[str]:
+    """Korean sentences that we wrote for the tests, one a line."""
+    paths = sorted(TEXTS.glob("*.txt"))
+    return [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(korean_lines: list[str]) -> Tokenizer:
+    """A morpheme-aware tokenizer of 480 ids; many syllables are spread over several tokens."""
+    from hyperclova.tokenizer.train import train
+
+    return train(korean_lines, vocabulary_size=480)
+
+
+@pytest.fixture(scope="session")
+def tiny_model_directory(
+    tiny_tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A model directory with random weights: 2 layers, width 64, a context of 128 tokens.
+
+    The weights are larger than initial ones, so that its distributions are as uneven as a
+    trained model's and its continuations do not repeat one token.
+    """
+    import torch
+
+    from hyperclova.model import GPT, GPTConfig
+    from hyperclova.model.directory import save_model
+
+    directory = tmp_path_factory.mktemp("models") / "tiny"
+    # Wider than the tokenizer, as vocabularies padded to a round number are.
+    vocabulary = tiny_tokenizer.vocabulary_size + 16
+    model = GPT(GPTConfig(vocabulary, context_length=128, layers=2, width=64, heads=4), seed=7)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(8 if name.startswith("blocks") else 6)
+    save_model(model, directory, end_of_text_id=tiny_tokenizer.end_of_text_id)
+    tiny_tokenizer.save(directory)
+    return directory
