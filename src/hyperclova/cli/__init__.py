@@ -56,10 +56,11 @@ def main() -> None:
 
 def _register_verbs() -> None:
     """Hang every verb on the application, in the order in which a model comes to life."""
-    from hyperclova.cli import export, pretrain, studio, tokenize, tokenizer
+    from hyperclova.cli import export, generate, pretrain, studio, tokenize, tokenizer
 
     application.add_typer(tokenizer.application)
     application.command()(tokenize.tokenize)
     application.command()(pretrain.pretrain)
     application.command()(export.export)
+    application.command()(generate.generate)
     application.command()(studio.studio)

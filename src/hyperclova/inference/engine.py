@@ -140,19 +140,34 @@ class Engine:
         request: Request,
         on_chunk: Callable[[Chunk], None],
         on_end: Callable[[BaseException | None], None],
+        *,
+        measure_from: int = 0,
     ) -> Job:
         """Continue a prompt and report by calling back, on the engine's thread.
 
         The callbacks must not block; ``on_end`` is called once, with the error if there was one.
         The returned job's ``cancel()`` stops the work.
 
+        Args:
+            measure_from: when a prompt is echoed with log-probabilities, leave them out for the
+                tokens before this one, which saves their cost.
+
         Raises:
             UserError: as for :meth:`generate`.
         """
         check_request(request, self.model)
         prompt = self._ids(request.prompt)
-        job = self._job(request, prompt, on_chunk, on_end)
-        job.echo_from = 0 if request.prompt else 1
+        check_prompt(prompt, request.max_tokens, self.model)
+        seed = request.sampling.seed
+        job = Job(
+            request,
+            prompt,
+            secrets.randbits(63) if seed is None else seed,
+            on_chunk,
+            on_end,
+            added=0 if request.prompt else 1,
+            measure_from=measure_from,
+        )
         self._scheduler.submit(job)
         return job
 
@@ -170,37 +185,17 @@ class Engine:
         """
         ids, begin = self._joined(prompt, continuation)
         request = Request(ids, max_tokens=0, echo=True, logprobs=1)
-        results: list[TokenResult] = []
-
-        def start(
-            on_chunk: Callable[[Chunk], None], on_end: Callable[[BaseException | None], None]
-        ) -> Job:
-            job = self._job(request, ids, on_chunk, on_end)
-            job.echo_from = job.measure_from = begin
-            self._scheduler.submit(job)
-            return job
-
-        with ChunkStream(start) as stream:
+        tokens: list[TokenResult] = []
+        with ChunkStream(
+            lambda chunk, end: self.submit(request, chunk, end, measure_from=begin)
+        ) as stream:
             for chunk in stream:
-                results += chunk.tokens
-        logprobs = tuple(result.logprob for result in results if result.logprob is not None)
-        greedy = all(
-            result.logprob is not None and result.logprob >= result.top[0].logprob  # type: ignore[operator]
-            for result in results
-        )
-        return Score(ids[begin:], logprobs, greedy)
-
-    def _job(
-        self,
-        request: Request,
-        prompt: tuple[int, ...],
-        on_chunk: Callable[[Chunk], None],
-        on_end: Callable[[BaseException | None], None],
-    ) -> Job:
-        check_prompt(prompt, request.max_tokens, self.model)
-        seed = request.sampling.seed
-        return Job(
-            request, prompt, secrets.randbits(63) if seed is None else seed, on_chunk, on_end
+                tokens += chunk.tokens
+        scored = [_scored(token) for token in tokens[begin:]]
+        return Score(
+            ids[begin:],
+            tuple(logprob for logprob, _ in scored),
+            all(logprob >= best for logprob, best in scored),
         )
 
     def _ids(self, prompt: str | tuple[int, ...]) -> tuple[int, ...]:
@@ -267,6 +262,13 @@ class ChunkStream(Iterator[Chunk]):
     def __del__(self) -> None:
         if hasattr(self, "_job"):  # not if the request was refused
             self._job.cancel()
+
+
+def _scored(token: TokenResult) -> tuple[float, float]:
+    """A token's log-probability and that of the most likely one."""
+    best = token.top[0].logprob
+    assert token.logprob is not None and best is not None  # only a prompt's first token has none
+    return token.logprob, best
 
 
 class _End:

@@ -41,13 +41,18 @@ class Job:
     seed: int
     on_chunk: Callable[[Chunk], None]
     on_end: Callable[[BaseException | None], None]
-    echo_from: int = 0
-    """With ``echo``, the first prompt token that is written out (1 if the engine put it there)."""
+    added: int = 0
+    """Tokens at the beginning of ``prompt`` that the engine put there: not counted or echoed."""
     measure_from: int = 0
     """With ``echo`` and ``logprobs``, the first prompt token whose rivals are wanted."""
     cancelled: bool = field(default=False, init=False)
     open_choices: int = field(default=0, init=False)
     ended: bool = field(default=False, init=False)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the client's prompt."""
+        return len(self.prompt) - self.added
 
     def cancel(self) -> None:
         """Stop as soon as possible; may be called on any thread, more than once."""
@@ -88,7 +93,7 @@ class _Row:
     def emit(self, text: str, tokens: tuple[TokenResult, ...], reason: FinishReason | None) -> None:
         if text or tokens or reason:
             self.job.on_chunk(
-                Chunk(self.choice, text, tokens, reason, len(self.job.prompt), self.generated)
+                Chunk(self.choice, text, tokens, reason, self.job.prompt_tokens, self.generated)
             )
 
 
@@ -298,12 +303,12 @@ class Scheduler:
         job = row.job
         if not job.request.echo:
             return
-        tokens = job.prompt[job.echo_from :]
+        tokens = job.prompt[job.added :]
         measured: Sequence[Measured | None]
         if job.request.logprobs is None:
             measured = [None] * len(tokens)
         else:
-            measured = [each or Measured(None) for each in prompt.measured[job.echo_from :]]
+            measured = [each or Measured(None) for each in prompt.measured[job.added :]]
         row.emit(*row.writer.echo(tokens, measured), None)
 
     def _decode(self) -> None:

@@ -1,0 +1,128 @@
+"""``hyperclova generate``: continue a text with a model, in the terminal."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hyperclova.errors import UserError
+
+if TYPE_CHECKING:
+    from hyperclova.inference import Engine
+    from hyperclova.inference.protocol import Choice, Request
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="The text to continue; - reads it from stdin.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Model directory; without it, the model that is shipped."),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(help="The most tokens to write.")] = 100,
+    temperature: Annotated[
+        float, typer.Option(help="0 always takes the most likely token; higher is more varied.")
+    ] = 0.7,
+    top_p: Annotated[
+        float, typer.Option(help="Choose among the likeliest tokens that together reach this.")
+    ] = 0.9,
+    top_k: Annotated[
+        int, typer.Option(help="Choose among this many likeliest tokens; 0 is all.")
+    ] = 0,
+    repetition_penalty: Annotated[
+        float, typer.Option(help="Above 1, tokens that stand in the text already are less likely.")
+    ] = 1.1,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(help="End before this text; may be given more than once."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same text; else each is new.")
+    ] = None,
+    n: Annotated[int, typer.Option(help="How many continuations, parted by a line of ---.")] = 1,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--no-stream",
+            help="Print as it is written; the default if the output is a terminal.",
+            show_default=False,
+        ),
+    ] = None,
+    logprobs: Annotated[
+        int | None,
+        typer.Option(help="Also list each token's probability and this many rivals, on stderr."),
+    ] = None,
+) -> None:
+    """Continue a text. Only the continuation is printed."""
+    from hyperclova import directories
+    from hyperclova.inference import Engine
+    from hyperclova.inference.protocol import Request, Sampling
+
+    request = Request(
+        _from_stdin() if prompt == "-" else prompt,
+        max_tokens,
+        Sampling(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+        ),
+        tuple(stop or ()),
+        n,
+        logprobs,
+    )
+    wanted = sys.stdout.isatty() if stream is None else stream
+    with Engine(model or directories.default_model()) as engine:
+        # Several continuations are written at once; streamed, they would run into each other.
+        choices = _stream(engine, request) if wanted and n == 1 else _print(engine, request)
+    if logprobs is not None:
+        for choice in choices:
+            _list_probabilities(choice)
+
+
+def _stream(engine: "Engine", request: "Request") -> "tuple[Choice, ...]":
+    from hyperclova.inference.gather import Gatherer
+
+    gatherer = Gatherer(request.n)
+    with engine.stream(request) as chunks:
+        for chunk in chunks:
+            sys.stdout.write(chunk.text)
+            sys.stdout.flush()
+            gatherer.add(chunk)
+    sys.stdout.write("\n")
+    return gatherer.completion().choices
+
+
+def _print(engine: "Engine", request: "Request") -> "tuple[Choice, ...]":
+    (completion,) = engine.generate([request])
+    sys.stdout.write("\n---\n".join(choice.text for choice in completion.choices) + "\n")
+    sys.stdout.flush()
+    return completion.choices
+
+
+def _list_probabilities(choice: "Choice") -> None:
+    import math
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("token", "probability", "rivals", box=None)
+    for token in choice.tokens:
+        assert token.logprob is not None  # only a prompt's first token has none
+        rivals = "  ".join(
+            f"{rival.text!r} {math.exp(rival.logprob):.1%}"
+            for rival in token.top
+            if rival.logprob is not None
+        )
+        table.add_row(Text(repr(token.text)), f"{math.exp(token.logprob):.1%}", Text(rivals))
+    Console(stderr=True).print(table)
+
+
+def _from_stdin() -> str:
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"stdin is not UTF-8 at byte {error.start}: convert it first") from None
+    return text.removesuffix("\n")  # the one that `echo` adds

@@ -1,0 +1,182 @@
+"""The engine's process: ``python -m hyperclova.inference.child``, started by ``EngineProcess``.
+
+It lives no longer than the process that started it. Messages in: ``stream``, ``score``,
+``cancel``. Messages out: ``ready`` or ``failed`` once; then ``chunk``, ``score``, and one ``end``
+or ``error`` for each request.
+"""
+
+import argparse
+import ctypes
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
+
+from hyperclova.errors import UserError
+from hyperclova.inference import wire
+from hyperclova.inference.protocol import Chunk
+
+if TYPE_CHECKING:
+    from hyperclova.inference.engine import Engine
+    from hyperclova.inference.scheduler import Job
+
+_PR_SET_PDEATHSIG = 1
+_SCORERS = 4  # scores under way at once; each waits in a thread
+
+
+def main() -> NoReturn:
+    parser = argparse.ArgumentParser(prog="hyperclova.inference.child")
+    parser.add_argument("--directory", required=True)
+    parser.add_argument("--name")
+    parser.add_argument("--rows", type=int, required=True)
+    parser.add_argument("--socket", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    arguments = parser.parse_args()
+    _die_with(arguments.parent)
+    connection = _Connection(socket.socket(fileno=arguments.socket))
+    try:
+        # Here, not above: until now nothing that takes seconds has been imported.
+        from hyperclova.inference.engine import Engine
+
+        engine = Engine(arguments.directory, arguments.name, rows=arguments.rows)
+    except Exception as error:
+        if not isinstance(error, UserError):
+            traceback.print_exc()
+        connection.send({"type": "failed", "message": _one_line(error)})
+        connection.flush()
+        os._exit(1)
+    connection.send({"type": "ready", "model": wire.model_to_plain(engine.model)})
+    _Service(engine, connection).run()
+
+
+def _die_with(parent: int) -> None:
+    """End this process when ``parent`` ends, even if it is killed; Linux only.
+
+    Elsewhere the end of the connection says so, once the connection's thread can run.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(0)
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+
+
+class _Connection:
+    """Frames to and from the parent, each way on its own thread."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self.incoming: queue.SimpleQueue[wire.Message] = queue.SimpleQueue()
+        self._outgoing: queue.SimpleQueue[wire.Message | threading.Event] = queue.SimpleQueue()
+        for loop in (self._receive, self._transmit):
+            threading.Thread(target=loop, name=loop.__name__, daemon=True).start()
+
+    def send(self, message: wire.Message) -> None:
+        """Queue a message; never blocks."""
+        self._outgoing.put(message)
+
+    def flush(self) -> None:
+        """Wait until all that was queued is on its way."""
+        done = threading.Event()
+        self._outgoing.put(done)
+        done.wait()
+
+    def _receive(self) -> None:
+        with self._channel.makefile("rb") as stream:
+            while len(header := stream.read(wire.HEADER)) == wire.HEADER:
+                self.incoming.put(wire.unpack(stream.read(wire.length(header))))
+        # The parent closed the connection or is gone: nobody is left to work for. No clean-up
+        # is needed, and waiting for a computation to end would only hold memory.
+        os._exit(0)
+
+    def _transmit(self) -> None:
+        while True:
+            item = self._outgoing.get()
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            try:
+                self._channel.sendall(wire.pack(item))
+            except OSError:
+                os._exit(0)
+
+
+class _Service:
+    """Answers messages with an engine."""
+
+    def __init__(self, engine: "Engine", connection: _Connection) -> None:
+        self._engine, self._connection = engine, connection
+        self._jobs: dict[int, Job] = {}
+        self._scorers = ThreadPoolExecutor(_SCORERS)
+
+    def run(self) -> NoReturn:
+        while True:
+            message = self._connection.incoming.get()
+            call = message["id"]
+            match message["type"]:
+                case "stream":
+                    self._stream(call, message)
+                case "score":
+                    self._scorers.submit(self._score, call, message)
+                case "cancel":
+                    # It may have ended while the message was on its way.
+                    if job := self._jobs.get(call):
+                        job.cancel()
+
+    def _stream(self, call: int, message: wire.Message) -> None:
+        try:
+            job = self._engine.submit(
+                wire.request_from_plain(message["request"]),
+                partial(self._chunk, call),
+                partial(self._end, call),
+            )
+        except Exception as error:
+            self._end(call, error)
+            return
+        self._jobs[call] = job
+        if job.ended:  # perhaps before it was noted, so that its end removed nothing
+            self._jobs.pop(call, None)
+
+    def _score(self, call: int, message: wire.Message) -> None:
+        try:
+            score = self._engine.score(message["prompt"], message["continuation"])
+        except Exception as error:
+            self._end(call, error)
+        else:
+            self._connection.send(
+                {"type": "score", "id": call, "score": wire.score_to_plain(score)}
+            )
+            self._end(call, None)
+
+    def _chunk(self, call: int, chunk: Chunk) -> None:
+        self._connection.send({"type": "chunk", "id": call, "chunk": wire.chunk_to_plain(chunk)})
+
+    def _end(self, call: int, error: BaseException | None) -> None:
+        self._jobs.pop(call, None)
+        if error is None:
+            self._connection.send({"type": "end", "id": call})
+            return
+        if not isinstance(error, UserError):
+            traceback.print_exception(error)
+        self._connection.send(
+            {
+                "type": "error",
+                "id": call,
+                "user": isinstance(error, UserError),
+                "message": _one_line(error),
+            }
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,308 @@
+"""The engine in a process of its own, for programs that must not wait for it. No torch here.
+
+The web process talks to :class:`EngineProcess`; the model lives in a child
+(:mod:`hyperclova.inference.child`). Whatever happens to the child, from a broken model to a
+lack of memory, the web process goes on, says what happened, and starts it again.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hyperclova.errors import UserError
+from hyperclova.inference import wire
+from hyperclova.inference.protocol import Chunk, ModelInformation, Request, Score
+
+State = Literal["loading", "ready", "restarting", "failed", "stopped"]
+
+_FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds before a restart; doubles with each death
+_STEADY = 60.0  # seconds of work after which earlier deaths are forgotten
+_FRUITLESS_STARTS = 3  # deaths before the model was ready, after which we give up
+_FAREWELL = 3.0  # seconds a child may take to end by itself
+
+
+class EngineError(Exception):
+    """The engine cannot answer now; the message says why."""
+
+
+class EngineDied(EngineError):  # noqa: N818 -- an event, told as one
+    """The engine's process ended while it was answering, or there is none."""
+
+
+class EngineBusy(EngineError):  # noqa: N818
+    """Too many requests are under way already."""
+
+
+class EngineProcess:
+    """An engine in a child process; belongs to one event loop.
+
+    Args:
+        directory: the model directory.
+        name: what to call the model; the directory's name if None.
+        rows: the most continuations written at once.
+        limit: the most requests under way or waiting; further ones are refused.
+        patience: seconds a request waits for a model that is still loading.
+    """
+
+    def __init__(
+        self,
+        directory: Path | str,
+        name: str | None = None,
+        *,
+        rows: int = 16,
+        limit: int = 512,
+        patience: float = 120.0,
+    ) -> None:
+        self._directory, self._name, self._rows = Path(directory), name, rows
+        self._limit, self._patience = limit, patience
+        self._state: State = "stopped"
+        self._message = "the engine has not been started"
+        self._model: ModelInformation | None = None
+        self._changed = asyncio.Event()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._child: Process | None = None
+        self._calls: dict[int, asyncio.Queue[wire.Message | EngineDied]] = {}
+        self._last_call = 0
+        self._under_way = 0
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def message(self) -> str:
+        """What the state means, in a sentence for people."""
+        return self._message
+
+    @property
+    def model(self) -> ModelInformation | None:
+        """The loaded model; None until it has been loaded for the first time."""
+        return self._model
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, if there is one."""
+        return self._child.pid if self._child else None
+
+    async def start(self) -> None:
+        """Start the child and return at once; requests wait until the model is loaded."""
+        if self._supervisor is None:
+            self._enter("loading", "the model is loading")
+            self._supervisor = asyncio.create_task(self._supervise())
+
+    async def wait_ready(self) -> ModelInformation:
+        """Wait until the model is loaded.
+
+        Raises:
+            EngineDied: it cannot be loaded, or the engine was stopped.
+        """
+        while self._state in ("loading", "restarting"):
+            await self._changed.wait()
+        if self._state != "ready" or self._model is None:
+            raise EngineDied(self._message)
+        return self._model
+
+    async def stop(self) -> None:
+        """End the child; running streams raise :class:`EngineDied`."""
+        self._enter("stopped", "the engine was stopped")
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await supervisor
+
+    async def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        """Chunks of all choices as they are written. Closing the iterator stops the work.
+
+        Raises:
+            UserError: the request cannot be answered as it is.
+            EngineBusy: too many requests are under way.
+            EngineDied: the child ended; the text so far is all there is.
+        """
+        message = {"type": "stream", "request": wire.request_to_plain(request)}
+        async with contextlib.aclosing(self._call(message)) as answers:
+            async for answer in answers:
+                yield wire.chunk_from_plain(answer["chunk"])
+
+    async def score(self, prompt: str, continuation: str) -> Score:
+        """How likely a continuation is, as :meth:`hyperclova.inference.Engine.score` says it.
+
+        Raises:
+            UserError, EngineBusy, EngineDied: as for :meth:`stream`.
+        """
+        message = {"type": "score", "prompt": prompt, "continuation": continuation}
+        async with contextlib.aclosing(self._call(message)) as answers:
+            async for answer in answers:
+                return wire.score_from_plain(answer["score"])
+        raise EngineError("the engine gave no score")
+
+    # -- one request -------------------------------------------------------------------------------
+
+    async def _call(self, message: wire.Message) -> AsyncGenerator[wire.Message, None]:
+        """Send a request and give out the answers to it."""
+        if self._under_way >= self._limit:
+            raise EngineBusy(
+                f"{self._limit} requests are under way, the most at once; try again in a moment"
+            )
+        self._under_way += 1
+        self._last_call += 1
+        call = self._last_call
+        try:
+            frame = wire.pack({**message, "id": call})
+            writer = await self._connected()
+            answers = self._calls[call] = asyncio.Queue()
+            writer.write(frame)
+            while True:
+                answer = await answers.get()
+                if isinstance(answer, EngineDied):
+                    raise answer
+                if answer["type"] == "end":
+                    return
+                if answer["type"] == "error":
+                    kind = UserError if answer["user"] else EngineError
+                    raise kind(answer["message"])
+                yield answer
+        finally:
+            self._under_way -= 1
+            # What still stands here when we leave is running in the child for nobody.
+            if self._calls.pop(call, None) is not None and self._writer is not None:
+                self._writer.write(wire.pack({"type": "cancel", "id": call}))
+
+    async def _connected(self) -> asyncio.StreamWriter:
+        try:
+            async with asyncio.timeout(self._patience):
+                await self.wait_ready()
+        except TimeoutError:
+            raise EngineDied(f"{self._message}; gave up after {self._patience:.0f} s") from None
+        assert self._writer is not None
+        return self._writer
+
+    # -- the child ---------------------------------------------------------------------------------
+
+    async def _supervise(self) -> None:
+        """Run one child after another."""
+        deaths = 0
+        clock = asyncio.get_running_loop().time
+        while True:
+            began = clock()
+            try:
+                life = await self._live()
+            except OSError as error:
+                self._enter("failed", f"the engine process cannot be started: {error}")
+                return
+            if life.refused:
+                self._enter("failed", life.cause)
+                return
+            deaths = 1 if life.ready and clock() - began > _STEADY else deaths + 1
+            if not life.ready and deaths >= _FRUITLESS_STARTS:
+                self._enter("failed", f"{life.cause}, {deaths} times while loading the model")
+                return
+            await asyncio.sleep(min(_FIRST_DELAY * 2 ** (deaths - 1), _LONGEST_DELAY))
+
+    async def _live(self) -> "_Life":
+        """Start a child and pass on its answers until it ends."""
+        child, reader, writer = await self._spawn()
+        self._child = child
+        life = _Life()
+        try:
+            while True:
+                header = await reader.readexactly(wire.HEADER)
+                message = wire.unpack(await reader.readexactly(wire.length(header)))
+                match message["type"]:
+                    case "ready":
+                        life.ready = True
+                        self._model = wire.model_from_plain(message["model"])
+                        self._writer = writer
+                        self._enter("ready", "the engine is ready")
+                    case "failed":
+                        life.refused, life.cause = True, message["message"]
+                        return life
+                    case kind:
+                        self._pass_on(kind, message)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            status = await _end(child, writer)
+            life.cause = _describe(status)
+            return life
+        finally:
+            self._child = self._writer = None
+            if self._state != "stopped" and not life.refused:
+                self._enter("restarting", f"{life.cause}; it is being started again")
+            self._fail_calls(life.cause or self._message)
+            await _end(child, writer)
+
+    async def _spawn(self) -> tuple[Process, asyncio.StreamReader, asyncio.StreamWriter]:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                child = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", "hyperclova.inference.child"),
+                    *("--directory", str(self._directory), "--rows", str(self._rows)),
+                    *("--socket", str(theirs.fileno()), "--parent", str(os.getpid())),
+                    *(("--name", self._name) if self._name is not None else ()),
+                    pass_fds=[theirs.fileno()],
+                    stdin=DEVNULL,
+                    stdout=DEVNULL,
+                    start_new_session=True,  # Ctrl-C is for the parent, which then stops us
+                )
+            except BaseException:
+                ours.close()
+                raise
+        reader, writer = await asyncio.open_connection(sock=ours)
+        return child, reader, writer
+
+    def _pass_on(self, kind: str, message: wire.Message) -> None:
+        call = message["id"]
+        answers = self._calls.get(call)
+        if answers is None:  # nobody waits for it any more
+            return
+        if kind in ("end", "error"):
+            del self._calls[call]
+        answers.put_nowait(message)
+
+    def _fail_calls(self, cause: str) -> None:
+        calls, self._calls = self._calls, {}
+        for answers in calls.values():
+            answers.put_nowait(EngineDied(cause))
+
+    def _enter(self, state: State, message: str) -> None:
+        self._state, self._message = state, message
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+@dataclass
+class _Life:
+    """How a child's life went."""
+
+    ready: bool = False
+    refused: bool = False
+    """It said itself that this model cannot be loaded; another try would end the same way."""
+    cause: str = ""
+
+
+async def _end(child: Process, writer: asyncio.StreamWriter) -> int:
+    """Let a child end, by force if it must be; nothing of it is left afterwards."""
+    writer.close()  # it ends when it sees this
+    try:
+        return await asyncio.wait_for(child.wait(), _FAREWELL)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        return await child.wait()
+
+
+def _describe(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "the engine process was killed (perhaps the machine ran out of memory)"
+    if status < 0:
+        return f"the engine process was ended by {signal.Signals(-status).name}"
+    return f"the engine process ended with status {status}"
