@@ -9,10 +9,10 @@ from starlette.requests import Request as HTTPRequest
 from starlette.types import Receive
 
 from hyperclova.errors import UserError
-from hyperclova.inference.process import EngineDied
+from hyperclova.inference.process import EngineBusy, EngineDied, EngineError
 from hyperclova.inference.protocol import Chunk, Request
 from hyperclova.studio.errors import APIError
-from hyperclova.studio.service import Studio
+from hyperclova.studio.service import RETRY, Studio
 
 T = TypeVar("T")
 
@@ -53,6 +53,10 @@ class Generation:
                 "send the request once more",
                 code="engine_died",
             ) from death
+        except EngineBusy as error:
+            raise APIError(429, str(error), code="rate_limit_exceeded", headers=RETRY) from error
+        except EngineError as error:
+            raise APIError(500, f"the engine failed: {error}", code="engine_error") from error
         except UserError as error:
             raise APIError(400, str(error), code="invalid_value") from error
 

@@ -59,7 +59,7 @@ class _Server(uvicorn.Server):
         self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        stopping = asyncio.create_task(self._studio.stop_engine())
+        stopping = asyncio.create_task(self._studio.engine.stop())
         await super().shutdown(sockets)
         await stopping
 

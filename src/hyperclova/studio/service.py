@@ -1,7 +1,6 @@
 """What one running Studio consists of, and how it comes up and goes down."""
 
 import asyncio
-import logging
 
 from starlette.requests import Request
 
@@ -12,9 +11,8 @@ from hyperclova.studio.settings import Settings
 from hyperclova.studio.store import Database, Desk, Runs
 from hyperclova.studio.tokenization import Tokenization
 
-logger = logging.getLogger(__name__)
-
-_RETRY = {"retry-after": "1"}
+RETRY = {"retry-after": "1"}
+"""Headers of an answer that will be another one in a moment."""
 
 
 class Studio:
@@ -26,7 +24,6 @@ class Studio:
         self.requests_running = 0
         self._tokenization: Tokenization | None = None
         self._database: Database | None = None
-        self._starting: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Load the tokenizer and open the database; does nothing if that is done.
@@ -42,30 +39,15 @@ class Studio:
     async def start(self) -> None:
         """Open everything and begin to load the model; pages answer while it loads."""
         await asyncio.to_thread(self.open)
-        self._starting = asyncio.create_task(self._start_engine())
-
-    async def stop_engine(self) -> None:
-        """End the engine's process and with it all running generations; may be called twice."""
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.gather(self._starting, return_exceptions=True)
-            self._starting = None
-            await self.engine.stop()
+        await self.engine.start()
 
     async def stop(self) -> None:
-        """Stop the engine and close the database."""
-        await self.stop_engine()
+        """End the engine's process, with it all running generations, and close the database."""
+        await self.engine.stop()
         if self._tokenization is not None:
             self._tokenization.close()
         if self._database is not None:
             self._database.close()
-
-    async def _start_engine(self) -> None:
-        try:
-            await self.engine.start()
-        except Exception:
-            # The engine's state and message carry the cause to the pages; the log has the rest.
-            logger.exception("the engine did not start: %s", self.engine.message)
 
     @property
     def tokenization(self) -> Tokenization:
@@ -112,7 +94,7 @@ class Studio:
             "failed": (f"the model could not be loaded: {message}", "engine_failed"),
         }
         text, code = explanation[state]
-        headers = _RETRY if state in ("loading", "ready", "restarting") else None
+        headers = RETRY if state in ("loading", "ready", "restarting") else None
         raise APIError(503, text, code=code, headers=headers)
 
     def enter(self) -> None:
@@ -123,7 +105,7 @@ class Studio:
                 f"{self.settings.request_limit} requests are under way, the most at once; "
                 "try again in a moment",
                 code="rate_limit_exceeded",
-                headers=_RETRY,
+                headers=RETRY,
             )
         self.requests_running += 1
 

@@ -22,11 +22,6 @@ class Tokenization:
         size = self._tokenizer.vocabulary_size
         self._longest = max(len(self._tokenizer.token_bytes(token)) for token in range(size))
 
-    @property
-    def start_of_document(self) -> int:
-        """The token that stands before a document; the prompt of an empty document."""
-        return self._tokenizer.end_of_text_id
-
     def at_least(self, text: str) -> int:
         """A lower bound on the number of tokens of ``text``, without encoding it."""
         return -(-len(text.encode()) // self._longest)

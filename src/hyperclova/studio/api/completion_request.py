@@ -21,10 +21,10 @@ _KNOWN = frozenset((*BY_NAME, *_FLAGS, *_OTHERS))
 
 @dataclass(frozen=True)
 class CompletionRequest:
-    """What a client asks for. ``None`` in ``prompts`` stands for the start of a document."""
+    """What a client asks for. An empty prompt stands for the beginning of a document."""
 
     model: str
-    prompts: tuple[Prompt | None, ...]
+    prompts: tuple[Prompt, ...]
     max_tokens: int
     sampling: Sampling
     stop: tuple[str, ...]
@@ -75,7 +75,8 @@ class CompletionRequest:
             sampling=Sampling(
                 temperature=float(values["temperature"]),
                 top_k=int(values["top_k"]),
-                top_p=float(values["top_p"]),
+                # OpenAI allows 0, which leaves the most likely token, as any tiny number does.
+                top_p=max(float(values["top_p"]), 1e-9),
                 repetition_penalty=float(values["repetition_penalty"]),
                 frequency_penalty=float(values["frequency_penalty"]),
                 presence_penalty=float(values["presence_penalty"]),
@@ -111,13 +112,14 @@ class CompletionRequest:
         """Refuse token ids that the model does not have, and what does not fit its context."""
         for index, ids in enumerate(prompts):
             where = "prompt" if len(prompts) == 1 else f"prompt[{index}]"
-            if max(ids) >= vocabulary:
+            if max(ids, default=0) >= vocabulary:
                 raise invalid(
                     f"{where}: token {max(ids)} is not in the vocabulary; "
                     f"ids run from 0 to {vocabulary - 1}",
                     "prompt",
                 )
-            check_length(len(ids), self.max_tokens, context, where)
+            # Before an empty prompt the engine puts the token that begins a document.
+            check_length(max(1, len(ids)), self.max_tokens, context, where)
         for token in self.sampling.logit_bias:
             if token >= vocabulary:
                 raise invalid(
@@ -163,9 +165,9 @@ def _value(body: fields.Object, name: str) -> Any:
     return value
 
 
-def _prompts(value: Any) -> tuple[Prompt | None, ...]:
+def _prompts(value: Any) -> tuple[Prompt, ...]:
     if value is None:
-        return (None,)
+        return ("",)
     if isinstance(value, str):
         return (value,)
     forms = "a string, a list of strings, a list of token ids or a list of such lists"

@@ -18,6 +18,8 @@ _LEAST_LOGPROB = -9999.0  # JSON has no minus infinity
 class Written:
     """One continuation as it accumulates from chunks."""
 
+    echoed: int = 0
+    """How many of its tokens are the prompt's."""
     text: str = ""
     tokens: list[TokenResult] = field(default_factory=list)
     finish_reason: FinishReason | None = None
@@ -31,10 +33,10 @@ class Written:
         self.prompt_tokens = max(self.prompt_tokens, chunk.prompt_tokens)
         self.completion_tokens = max(self.completion_tokens, chunk.completion_tokens)
 
-    def mean_logprob(self, echo: bool) -> float:
+    def mean_logprob(self) -> float:
         """Mean log-probability of the tokens written, the prompt's left out."""
-        tokens = self.tokens[self.prompt_tokens :] if echo else self.tokens
-        values = [token.logprob for token in tokens if token.logprob is not None]
+        written = self.tokens[self.echoed :]
+        values = [token.logprob for token in written if token.logprob is not None]
         return sum(values) / len(values) if values else -math.inf
 
 
@@ -83,8 +85,7 @@ class Answer:
     def _best(self, continuations: Sequence[Written]) -> Sequence[Written]:
         if len(continuations) <= self.asked.n:
             return continuations
-        echo = self.asked.echo
-        ranked = sorted(continuations, key=lambda item: item.mean_logprob(echo), reverse=True)
+        ranked = sorted(continuations, key=Written.mean_logprob, reverse=True)
         return ranked[: self.asked.n]
 
     def _choice(

@@ -46,7 +46,10 @@ async def create_completion(request: Request, studio: InStudio) -> Response:
         asked.check_tokens(prompts, model.vocabulary_size, model.context_length)
         generation = Generation(studio, [asked.for_engine(ids) for ids in prompts])
         answer = Answer(asked, model)
-        written = [[Written() for _ in range(asked.best_of)] for _ in prompts]
+        written = [
+            [Written(echoed=len(ids) if asked.echo else 0) for _ in range(asked.best_of)]
+            for ids in prompts
+        ]
         if not asked.stream:
             try:
                 await while_connected(request, _collect(generation, written))
@@ -68,12 +71,9 @@ async def _token_ids(
     studio: Studio, asked: CompletionRequest, context: int
 ) -> list[tuple[int, ...]]:
     tokenization = studio.tokenization
-    start = (tokenization.start_of_document,)
     prompts: list[tuple[int, ...]] = []
     for index, prompt in enumerate(asked.prompts):
-        if not prompt:
-            prompts.append(start)
-        elif isinstance(prompt, str):
+        if isinstance(prompt, str):
             where = "prompt" if len(asked.prompts) == 1 else f"prompt[{index}]"
             # A book needs no exact count to be refused, and encoding it would take seconds.
             check_length(tokenization.at_least(prompt), 0, context, where, least="at least ")
