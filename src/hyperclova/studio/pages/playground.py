@@ -65,7 +65,7 @@ def create_router(read_desk: Reader, read_status: Reader) -> APIRouter:
     async def home(request: Request) -> Response:
         return RedirectResponse(request.url.replace(path="/playground"), status_code=307)
 
-    @router.get("/playground")
+    @router.api_route("/playground", methods=["GET", "HEAD"])
     async def playground(request: Request) -> Response:
         data = await page_data(request)
         return render(

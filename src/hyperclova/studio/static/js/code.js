@@ -110,5 +110,6 @@ export function codeDialog(current) {
   return () => {
     show(tabs.find((tab) => tab.ariaSelected === "true") ?? tabs[0]);
     dialog.showModal();
+    /** @type {HTMLElement} */ (tabs.find((tab) => tab.tabIndex === 0)).focus();
   };
 }

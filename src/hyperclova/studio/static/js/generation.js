@@ -105,7 +105,7 @@ export class Generation {
     if (output) editor.set(editor.text, editor.area.selectionEnd === start ? "end" : "keep");
     else if (reason !== "length") editor.forget();
     if (trouble) {
-      state.say("trouble", t("state.broken"));
+      state.say("trouble", t(output ? "state.broken" : "state.broken_empty"));
       this.parts.failed(trouble);
       await state.ask();
     } else {

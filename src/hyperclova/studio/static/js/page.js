@@ -154,7 +154,7 @@ for (const dialog of document.querySelectorAll("dialog")) {
 }
 for (const kbd of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("kbd[data-keys]"))) {
   const words = mac
-    ? { Mod: "⌘", Shift: "⇧", Alt: "⌥", Enter: "↵", Escape: "Esc" } : { Mod: "Ctrl", Shift: "Shift", Enter: "↵", Escape: "Esc" };
+    ? { Mod: "⌘", Shift: "⇧", Alt: "⌥", Enter: "↵", Escape: "Esc" } : { Mod: "Ctrl", Shift: "⇧", Enter: "↵", Escape: "Esc" };
   kbd.textContent = (kbd.dataset.keys ?? "").split("+").map((key) => /** @type {any} */ (words)[key] ?? key).join(mac ? "" : "+");
 }
 

@@ -88,6 +88,7 @@ export function runsDrawer(open, fail) {
   return () => {
     query.value = "";
     dialog.showModal();
+    if (matchMedia("(pointer: fine)").matches) query.focus(); // a touch keyboard would hide the list
     load(false);
   };
 }
