@@ -1,11 +1,15 @@
 """``hyperclova tokenizer``: train, use and compare tokenizers."""
 
 import enum
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from hyperclova.tokenizer.compare import Measurement
 
 application = typer.Typer(
     name="tokenizer", help="Train, use and compare tokenizers.", no_args_is_help=True
@@ -25,6 +29,12 @@ class Unit(enum.StrEnum):
 
     WORD = "word"
     SENTENCE = "sentence"
+
+
+Directory = Annotated[
+    Path | None,
+    typer.Option("--tokenizer", "-t", help="Tokenizer or model directory; default: our model's."),
+]
 
 
 @application.command()
@@ -56,7 +66,7 @@ def train(
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("reading")
+        task = progress.add_task("choosing the sample" if sample else "reading")
         size = 0
 
         def watched() -> Iterator[str]:
@@ -75,3 +85,161 @@ def train(
         f"fingerprint {tokenizer.fingerprint[:16]}",
         highlight=False,
     )
+
+
+@application.command()
+def encode(
+    text: Annotated[str | None, typer.Argument(help="The text; default: standard input.")] = None,
+    tokenizer: Directory = None,
+    pieces: Annotated[
+        bool, typer.Option("--pieces", help="One token a line: id, characters, text.")
+    ] = False,
+) -> None:
+    """Print the ids of a text, separated by spaces."""
+    from hyperclova.tokenizer import Tokenizer
+
+    loaded = Tokenizer.load(tokenizer or _default())
+    if text is None:
+        text = _standard_input()
+    if not pieces:
+        typer.echo(" ".join(map(str, loaded.encode(text))))
+        return
+    encoding = loaded.encode_with_offsets(text)
+    for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+        data = loaded.token_bytes(token)
+        try:
+            shown = repr(data.decode("utf-8"))
+        except UnicodeDecodeError:  # part of a character
+            shown = f"{data.hex(' ')} of {text[start:end]!r}"
+        typer.echo(f"{token}\t{start}:{end}\t{shown}")
+
+
+@application.command()
+def decode(
+    ids: Annotated[list[int] | None, typer.Argument(help="Ids; default: standard input.")] = None,
+    tokenizer: Directory = None,
+) -> None:
+    """Print the text of ids, as it is and without a newline of our own."""
+    from hyperclova.errors import UserError
+    from hyperclova.tokenizer import Tokenizer
+
+    loaded = Tokenizer.load(tokenizer or _default())
+    if not ids:
+        try:
+            ids = [int(word) for word in _standard_input().split()]
+        except ValueError as error:
+            raise UserError(f"standard input: not ids: {error}") from None
+    try:
+        data = loaded.decode(ids).encode("utf-8")
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+
+
+@application.command()
+def compare(
+    tokenizers: Annotated[list[Path], typer.Argument(help="Tokenizer directories.")],
+    text: Annotated[list[Path], typer.Option(help="*.jsonl or *.txt, also .gz and .zst.")],
+    sample: Annotated[
+        float | None, typer.Option(help="Megabytes of text to compare on; default: all.")
+    ] = None,
+    balance: Annotated[
+        bool, typer.Option("--balance", help="Give every source the same share of the sample.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Another seed samples other documents.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option(help="Directory for comparison.json and comparison.png.")
+    ] = None,
+) -> None:
+    """Compare tokenizers on a text: length, unknown characters, speed."""
+    import json
+
+    from rich.console import Console
+
+    from hyperclova.tokenizer import Tokenizer
+    from hyperclova.tokenizer.compare import draw, measure
+    from hyperclova.tokenizer.sample import sample_texts
+
+    # Load everything first: a wrong directory should not cost a measurement.
+    loaded = [(_name(path), Tokenizer.load(path)) for path in tokenizers]
+    console = Console(stderr=True)
+    with console.status("reading"):
+        texts = list(sample_texts(text, sample, seed, balance))
+    measurements = []
+    for name, tokenizer in loaded:
+        with console.status(f"measuring {name}"):
+            measurements.append(measure(tokenizer, texts, name))
+    _print(measurements)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        rows = [measurement.to_mapping() for measurement in measurements]
+        content = json.dumps(rows, ensure_ascii=False, indent=2) + "\n"
+        (output / "comparison.json").write_text(content, encoding="utf-8")
+        draw(measurements, output / "comparison.png")
+        console.print(f"{output}: comparison.json and comparison.png", highlight=False)
+
+
+def _print(measurements: "list[Measurement]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    first = measurements[0]
+    table = Table(
+        title=(
+            f"{first.documents:,} documents, {first.characters:,} characters, "
+            f"{first.bytes / 1e6:,.2f} MB; one thread"
+        ),
+        title_justify="left",
+    )
+    table.add_column("tokenizer")
+    for heading in (
+        "ids",
+        "tokens/\ncharacter",
+        "bytes/\ntoken",
+        "OOV",
+        "exact",
+        "MB/s\ncold",
+        "MB/s\nnew text",
+        "MB/s\nrepeated",
+    ):
+        table.add_column(heading, justify="right")
+    for m in measurements:
+        new = "–" if m.new_text_rate is None else f"{m.new_text_rate:.2f}"
+        table.add_row(
+            m.name,
+            f"{m.vocabulary_size:,}",
+            f"{m.tokens_per_character:.4f}",
+            f"{m.bytes_per_token:.3f}",
+            f"{m.unknown_rate:.3%}",
+            f"{m.exact:.1%}",
+            f"{m.cold_rate:.2f}",
+            new,
+            f"{m.repeated_rate:.2f}",
+        )
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe has no 80 columns
+        console = Console(width=160)
+    console.print(table)
+
+
+def _name(path: Path) -> str:
+    return path.resolve().name
+
+
+def _default() -> Path:
+    from hyperclova import directories
+
+    return directories.default_model()
+
+
+def _standard_input() -> str:
+    from hyperclova.errors import UserError
+
+    data = sys.stdin.buffer.read()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"standard input: not UTF-8 at byte {error.start}; convert it with iconv"
+        ) from None

@@ -112,6 +112,9 @@ class Tokenizer:
     def load(cls, directory: Path | str) -> "Tokenizer":
         """Read ``tokenizer.json`` and ``tokenizer_config.json``.
 
+        Another's byte-level BPE with an ``<|endoftext|>`` token, such as GPT-2's, is read as one
+        of ``kind="byte"``.
+
         Raises:
             UserError: a file is missing or damaged, or the installed analyser or dictionary is
                 not the one the tokenizer was trained with.
@@ -119,30 +122,16 @@ class Tokenizer:
         directory = Path(directory)
         serialized = _read(directory / "tokenizer.json")
         where = directory / "tokenizer_config.json"
-        try:
-            section = json.loads(_read(where))["hyperclova"]
-            analyser = section["analyser"]
-            description = Description(
-                kind=section["kind"],
-                unit=section["unit"],
-                analyser=Analyser(**analyser) if analyser else None,
-            )
-            recorded = section["fingerprint"]
-        except (ValueError, KeyError, TypeError):
-            raise UserError(
-                f"{where}: has no whole section 'hyperclova': the directory holds no tokenizer "
-                "of ours; train one with `hyperclova tokenizer train`"
-            ) from None
-        if description.kind not in KINDS or (description.unit or "word") not in UNITS:
-            raise UserError(
-                f"{where}: unknown kind {description.kind!r} or unit {description.unit!r}: "
-                "upgrade hyperclova"
-            )
-        if recorded != _fingerprint(serialized, description):
-            raise UserError(
-                f"{directory}: tokenizer.json does not belong to tokenizer_config.json "
-                "(the fingerprints differ): copy both files from the same place"
-            )
+        configuration = _read_configuration(where)
+        if "hyperclova" in configuration:
+            description, recorded = _read_description(configuration["hyperclova"], where)
+            if recorded != _fingerprint(serialized, description):
+                raise UserError(
+                    f"{directory}: tokenizer.json does not belong to tokenizer_config.json "
+                    "(the fingerprints differ): copy both files from the same place"
+                )
+        else:
+            description = _recognise(serialized, directory / "tokenizer.json")
         if description.analyser:
             _require(description.analyser, directory)
         try:
@@ -279,6 +268,10 @@ class Tokenizer:
         self.token_bytes(token)
         return str(self._backend.id_to_token(token))
 
+    def token_id(self, name: str) -> int | None:
+        """The id of the token that ``tokenizer.json`` writes as ``name``; None if there is none."""
+        return self._backend.token_to_id(name)
+
     def stream_decoder(self) -> StreamDecoder:
         """A decoder for ids that come one by one."""
         return StreamDecoder(self.token_bytes)
@@ -295,12 +288,16 @@ class Tokenizer:
 
     def _table(self) -> list[bytes]:
         names = self._backend.get_vocab(with_added_tokens=True)
-        table = [b""] * len(names)
+        added = self._backend.get_added_tokens_decoder()
+        table = [b""] * (max(names.values()) + 1)
         for name, token in names.items():
-            if name == END_OF_TEXT:
-                continue
-            if self.kind == "character":
-                table[token] = "\ufffd".encode() if name == UNKNOWN else name.encode()
+            if token in added:
+                # Control tokens are no text. The unknown token stands for some character.
+                unknown = self.kind == "character" and name == UNKNOWN
+                plain = b"" if added[token].special else name.encode()
+                table[token] = "\ufffd".encode() if unknown else plain
+            elif self.kind == "character":
+                table[token] = name.encode()
             else:
                 table[token] = alphabet.to_bytes(name)
         return table
@@ -314,6 +311,61 @@ def _require_unicode(text: str) -> None:
             f"the text has a lone surrogate U+{ord(text[error.start]):04X} at character "
             f"{error.start}: it is half of a character; remove it or decode its source correctly"
         ) from None
+
+
+def _read_configuration(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        configuration = json.loads(_read(path))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON: {error}; copy it again from its source") from None
+    if not isinstance(configuration, dict):
+        raise UserError(f"{path}: not a JSON object; copy it again from its source")
+    return configuration
+
+
+def _read_description(section: Any, where: Path) -> tuple[Description, str]:
+    try:
+        analyser = section["analyser"]
+        description = Description(
+            kind=section["kind"],
+            unit=section["unit"],
+            analyser=Analyser(**analyser) if analyser else None,
+        )
+        recorded = str(section["fingerprint"])
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{where}: the section 'hyperclova' is damaged or of another version ({error}): "
+            "copy it again from its source or upgrade hyperclova"
+        ) from None
+    if description.kind not in KINDS or (description.unit or "word") not in UNITS:
+        raise UserError(
+            f"{where}: unknown kind {description.kind!r} or unit {description.unit!r}: "
+            "upgrade hyperclova"
+        )
+    return description, recorded
+
+
+def _recognise(serialized: str, path: Path) -> Description:
+    """The description of a ``tokenizer.json`` that another program wrote."""
+    try:
+        content = json.loads(serialized)
+        cut = content["pre_tokenizer"]
+        byte_level = (
+            content["model"].get("type") == "BPE"
+            and content.get("normalizer") is None
+            and cut["type"] == "ByteLevel"
+            and not cut["add_prefix_space"]
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        byte_level = False
+    if not byte_level:
+        raise UserError(
+            f"{path}: neither a tokenizer of ours (tokenizer_config.json has no section "
+            "'hyperclova') nor a plain byte-level BPE: train one with `hyperclova tokenizer train`"
+        )
+    return Description(kind="byte", unit=None, analyser=None)
 
 
 def _require(expected: Analyser, directory: Path) -> None:
