@@ -7,6 +7,7 @@ is new in every epoch. So sample number -> (source, epoch, window) needs no stat
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,21 +66,34 @@ class Mixture:
 
     def locate(self, samples: NDArray[np.int64]) -> list[tuple[str, int, int]]:
         """(source, epoch, window) of each sample number."""
-        quotas = {name: quota for name, quota in self.quotas.items() if quota}
-        names = list(quotas)
-        ends = np.cumsum(list(quotas.values()))
-        located = []
-        for sample in samples.tolist():
+        quotas = tuple(self.quotas.items())
+        located: list[tuple[str, int, int]] = [("", 0, 0)] * len(samples)
+        # Samples of one source and epoch share a permutation and are looked up together.
+        together: dict[tuple[str, int], list[tuple[int, int]]] = {}
+        for place_in_batch, sample in enumerate(samples.tolist()):
             block, place = divmod(sample, BLOCK)
-            slot = _one(place, BLOCK, key(self.seed, "block", block))
-            source = int(np.searchsorted(ends, slot, side="right"))
-            name = names[source]
-            rank = slot - (int(ends[source]) - quotas[name])
-            epoch, index = divmod(block * quotas[name] + rank, self.windows[name])
-            window = _one(index, self.windows[name], key(self.seed, name, epoch))
-            located.append((name, epoch, window))
+            sources, ranks = _layout(quotas, self.seed, block)
+            name, quota = quotas[sources[place]]
+            epoch, index = divmod(block * quota + int(ranks[place]), self.windows[name])
+            together.setdefault((name, epoch), []).append((place_in_batch, index))
+        for (name, epoch), members in together.items():
+            indices = np.array([index for _, index in members], np.uint64)
+            windows = permute(indices, self.windows[name], key(self.seed, name, epoch))
+            for (place_in_batch, _), window in zip(members, windows.tolist(), strict=True):
+                located[place_in_batch] = (name, epoch, window)
         return located
 
 
-def _one(index: int, size: int, seed: int) -> int:
-    return int(permute(np.array([index], np.uint64), size, seed)[0])
+@lru_cache(maxsize=4)  # a batch touches one block, at most a few
+def _layout(
+    quotas: tuple[tuple[str, int], ...], seed: int, block: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each place of a block: its source, and how many places before it have the same."""
+    ends = np.cumsum([quota for _, quota in quotas])
+    slots = permute(np.arange(BLOCK, dtype=np.uint64), BLOCK, key(seed, "block", block))
+    sources = np.searchsorted(ends, slots.astype(np.int64), side="right")
+    ranks = np.empty(BLOCK, np.int64)
+    for source in range(len(quotas)):
+        places = np.flatnonzero(sources == source)
+        ranks[places] = np.arange(len(places))
+    return sources, ranks

@@ -1,0 +1,59 @@
+"""Print the evaluation texts that training must not see, one a line.
+
+For ``hyperclova tokenize --keep-out``: NSMC test, KorQuAD dev, KLUE dev (YNAT, STS), KorSTS test and the
+Korean side of the Ko-En news tests, from the directory that HYPERCLOVA_DATA names, in the
+publishers' own formats.
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from hyperclova import directories
+
+
+def nsmc(path: Path) -> Iterator[str]:
+    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        yield line.split("\t")[1]
+
+
+def korquad(path: Path) -> Iterator[str]:
+    for article in json.loads(path.read_text(encoding="utf-8"))["data"]:
+        for paragraph in article["paragraphs"]:
+            yield paragraph["context"]
+            for question in paragraph["qas"]:
+                yield question["question"]
+
+
+def klue(path: Path) -> Iterator[str]:
+    for row in json.loads(path.read_text(encoding="utf-8")):
+        yield from (row[name] for name in ("title", "sentence1", "sentence2") if name in row)
+
+
+def korsts(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+            yield from (row["sentence1"], row["sentence2"])
+
+
+def lines(path: Path) -> Iterator[str]:
+    yield from path.read_text(encoding="utf-8").splitlines()
+
+
+SETS = (
+    ("nsmc/ratings_test.txt", nsmc),
+    ("korquad/KorQuAD_v1.0_dev.json", korquad),
+    ("klue/ynat-v1.1_dev.json", klue),
+    ("klue/klue-sts-v1.1_dev.json", klue),
+    ("sts/sts-dev.tsv", korsts),
+    ("sts/sts-test.tsv", korsts),
+    ("koen/korean-english-park.dev.ko", lines),
+    ("koen/korean-english-park.test.ko", lines),
+)
+
+if __name__ == "__main__":
+    for name, read in SETS:
+        for text in read(directories.data() / name):
+            sys.stdout.write(" ".join(text.split()) + "\n")
