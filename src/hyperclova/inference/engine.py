@@ -59,7 +59,7 @@ class Engine:
         dtype: torch.dtype | None = None,
         rows: int = 16,
     ) -> None:
-        directory = Path(directory)
+        self.directory = directory = Path(directory)
         runner = Runner(directory, device, dtype)
         self.tokenizer = Tokenizer.load(directory)
         if self.tokenizer.vocabulary_size > runner.config.vocab_size:
