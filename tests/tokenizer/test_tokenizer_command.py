@@ -1,0 +1,123 @@
+"""``hyperclova tokenizer``, as a person types it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hyperclova.errors import UserError
+from hyperclova.tokenizer import Tokenizer
+from hyperclova.tokenizer.compare import measure
+
+TEXTS = Path(__file__).parents[1] / "texts"
+
+
+def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    code = "from hyperclova.cli import main; main()"
+    command = [sys.executable, "-c", code, "tokenizer", *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=120)
+
+
+@pytest.fixture
+def saved(tokenizers: dict[str, Tokenizer], tmp_path: Path) -> Path:
+    for name, tokenizer in tokenizers.items():
+        tokenizer.save(tmp_path / name)
+    return tmp_path
+
+
+def test_train_encode_decode(tmp_path: Path) -> None:
+    files = sorted(TEXTS.glob("*.txt"))
+    trained = run("train", *files, "--vocabulary-size", 700, "--output", tmp_path / "out")
+    assert trained.returncode == 0, trained.stderr.decode()
+    assert b"700 ids" in trained.stderr
+    tokenizer = Tokenizer.load(tmp_path / "out")
+    assert tokenizer.vocabulary_size == 700 and tokenizer.unit == "word"
+
+    text = "옛날 옛적에\n\n 쀍 <|endoftext|> 👨‍👩‍👧 \n"
+    encoded = run("encode", "--tokenizer", tmp_path / "out", stdin=text.encode())
+    assert [int(word) for word in encoded.stdout.split()] == tokenizer.encode(text)
+    decoded = run("decode", "--tokenizer", tmp_path / "out", stdin=encoded.stdout)
+    assert decoded.stdout.decode() == text
+    ids = map(str, tokenizer.encode("학교에서"))
+    assert run("decode", "-t", tmp_path / "out", *ids).stdout.decode() == "학교에서"
+
+    pieces = run("encode", "-t", tmp_path / "out", "--pieces", "쀍 가").stdout.decode().splitlines()
+    assert len(pieces) == tokenizer.count("쀍 가")
+    assert pieces[0].endswith("of '쀍'") and "\t0:1\t" in pieces[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "complaint"),
+    [
+        (["decode", "99999"], b"", "token id 99999 is outside"),
+        (["decode"], b"1 two 3", "standard input: not ids"),
+        (["encode"], b"\xb0\xa1", "standard input: not UTF-8 at byte 0"),
+    ],
+)
+def test_errors_are_one_line_and_status_two(
+    saved: Path, arguments: list[str], stdin: bytes, complaint: str
+) -> None:
+    result = run(*arguments, "-t", saved / "word", stdin=stdin)
+    assert result.returncode == 2
+    assert complaint in result.stderr.decode()
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_training_errors_name_the_file(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"text": "가"}\n{"text":\n', encoding="utf-8")
+    result = run("train", broken, "--output", tmp_path / "out")
+    assert result.returncode == 2
+    assert "broken.jsonl, line 2" in result.stderr.decode().replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_compare_prints_a_table_and_draws_a_picture(saved: Path) -> None:
+    names = ("word", "sentence", "byte", "character")
+    result = run(
+        "compare",
+        *(saved / name for name in names),
+        *(part for path in sorted(TEXTS.glob("*.txt")) for part in ("--text", path)),
+        "--output",
+        saved / "report",
+    )
+    assert result.returncode == 0, result.stderr.decode()
+    table = result.stdout.decode()
+    assert all(f" {name} " in table for name in names)
+    rows = {row["name"]: row for row in json.loads((saved / "report/comparison.json").read_text())}
+    for name in ("word", "sentence", "byte"):
+        assert rows[name]["unknown_rate"] == 0 and rows[name]["exact"] == 1
+    assert rows["character"]["unknown_rate"] > 0 and rows["character"]["exact"] < 1
+    text = "".join(path.read_bytes().decode() for path in sorted(TEXTS.glob("*.txt")))
+    for row in rows.values():
+        assert row["characters"] == len(text) and row["bytes"] == len(text.encode())
+        assert row["tokens_per_character"] == row["tokens"] / len(text)
+        assert row["bytes_per_token"] == len(text.encode()) / row["tokens"]
+        assert row["cold_rate"] > 0 and row["repeated_rate"] > 0
+    picture = (saved / "report" / "comparison.png").read_bytes()
+    assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
+
+
+def test_counts_are_those_of_the_tokenizer(
+    tokenizers: dict[str, Tokenizer], korean_lines: list[str]
+) -> None:
+    tokenizer = tokenizers["word"]
+    measured = measure(tokenizer, korean_lines, "word")
+    lines = [line for line in korean_lines if line]
+    assert measured.tokens == sum(tokenizer.count(line) for line in lines)
+    assert measured.documents == measured.exact_documents == len(lines)
+    assert measured.new_text_bytes == sum(len(line.encode()) for line in lines[1::2])
+    assert measured.new_text_rate is not None
+    assert measure(tokenizer, lines[:1], "word").new_text_rate is None
+
+
+def test_a_tokenizer_that_loses_text_is_not_timed(
+    tokenizers: dict[str, Tokenizer], korean_lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tokenizer, "decode", lambda self, ids: "다른 글")
+    with pytest.raises(UserError, match="do not decode to themselves"):
+        measure(tokenizers["word"], korean_lines, "word")
+    with pytest.raises(UserError, match="no text"):
+        measure(tokenizers["word"], ["", ""], "word")
