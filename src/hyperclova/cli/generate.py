@@ -55,11 +55,14 @@ def generate(
 ) -> None:
     """Continue a text. Only the continuation is printed."""
     from hyperclova import directories
-    from hyperclova.inference import Engine
     from hyperclova.inference.protocol import Request, Sampling
 
+    directory = model or directories.default_model()
+    text = _from_stdin() if prompt == "-" else prompt
+    from hyperclova.inference import Engine  # imports torch, which takes seconds
+
     request = Request(
-        _from_stdin() if prompt == "-" else prompt,
+        text,
         max_tokens,
         Sampling(
             temperature=temperature,
@@ -73,7 +76,7 @@ def generate(
         logprobs,
     )
     wanted = sys.stdout.isatty() if stream is None else stream
-    with Engine(model or directories.default_model()) as engine:
+    with Engine(directory) as engine:
         # Several continuations are written at once; streamed, they would run into each other.
         choices = _stream(engine, request) if wanted and n == 1 else _print(engine, request)
     if logprobs is not None:
@@ -112,12 +115,18 @@ def _list_probabilities(choice: "Choice") -> None:
     for token in choice.tokens:
         assert token.logprob is not None  # only a prompt's first token has none
         rivals = "  ".join(
-            f"{rival.text!r} {math.exp(rival.logprob):.1%}"
+            f"{_visible(rival.text)} {math.exp(rival.logprob):.1%}"
             for rival in token.top
             if rival.logprob is not None
         )
-        table.add_row(Text(repr(token.text)), f"{math.exp(token.logprob):.1%}", Text(rivals))
+        probability = f"{math.exp(token.logprob):.1%}"
+        table.add_row(Text(_visible(token.text)), probability, Text(rivals))
     Console(stderr=True).print(table)
+
+
+def _visible(text: str) -> str:
+    """Spaces and line ends as they can be seen; ``bytes:…`` as it is."""
+    return text if text.startswith("bytes:") else repr(text)
 
 
 def _from_stdin() -> str:
