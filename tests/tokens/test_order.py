@@ -43,7 +43,7 @@ def test_order_looks_random() -> None:
 
 
 def test_indices_outside_are_refused() -> None:
-    with pytest.raises(ValueError, match="index 10 is outside 0 .. 9"):
+    with pytest.raises(ValueError, match=r"index 10 is outside 0 \.\. 9"):
         permute(np.array([10], np.uint64), 10, 0)
     with pytest.raises(ValueError, match="cannot permute 0"):
         permute(np.array([], np.uint64), 0, 0)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperclova.errors import UserError
-from hyperclova.tokens.batches import TokenData, TokenStream
+from hyperclova.tokens.batches import TokenData, TokenStream, held_out_windows
 from hyperclova.tokens.shards import ShardIndex, open_shard, open_shards, write_shard
 
 
@@ -129,13 +129,15 @@ def test_another_epoch_cuts_elsewhere(counting: Path) -> None:
 
 
 def test_held_out_windows_cover_every_source_in_proportion(counting: Path) -> None:
-    rows = TokenData(counting, context=10).held_out(limit=120)
+    rows = held_out_windows(counting, context=10, limit=120)
     assert [row[0] for row in rows.tolist()] == [1000, 1010, *range(0, 100, 10)]
-    everything = TokenData(counting, context=10).held_out()
+    everything = held_out_windows(counting, context=10, limit=10**9)
     assert len(everything) == 99 + 19
 
 
 def test_too_little_text_is_said(tmp_path: Path) -> None:
     write(tmp_path, [list(range(15))])
+    with pytest.raises(UserError, match="as long as a window of 20 tokens; tokenize with a larger"):
+        held_out_windows(tmp_path, context=20, limit=100)
     with pytest.raises(UserError, match="as long as two windows of 10 tokens"):
         TokenData(tmp_path, context=10)

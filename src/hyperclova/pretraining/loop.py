@@ -30,7 +30,7 @@ from hyperclova.pretraining.metrics import Metrics
 from hyperclova.pretraining.optimizer import build_optimizer, learning_rate
 from hyperclova.pretraining.step import bits_per_byte, training_step
 from hyperclova.tokenizer import Tokenizer
-from hyperclova.tokens.batches import TokenData
+from hyperclova.tokens.batches import TokenData, held_out_windows
 from hyperclova.tokens.shards import write_json
 from hyperclova.tokens.tokenize import HELD_OUT, TRAIN
 
@@ -224,8 +224,9 @@ def _evaluator(
     directory = config.data.directory / HELD_OUT
     if not config.evaluation.tokens or not any(directory.glob("*.json")):
         return None
-    data = TokenData(directory, config.training.sequence_length)
-    windows = torch.from_numpy(data.held_out(config.evaluation.tokens)).to(device)
+    windows = torch.from_numpy(
+        held_out_windows(directory, config.training.sequence_length, config.evaluation.tokens)
+    ).to(device)
     lengths = torch.tensor(
         [len(tokenizer.token_bytes(token)) for token in range(tokenizer.vocabulary_size)],
         device=device,

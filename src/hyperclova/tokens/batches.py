@@ -65,10 +65,7 @@ class TokenData:
         shards = open_shards(directory)
         self.fingerprint = shards[0].index.tokenizer_fingerprint
         self.vocabulary_size = shards[0].index.vocabulary_size
-        by_source: dict[str, list[Shard]] = {}
-        for shard in shards:
-            by_source.setdefault(shard.index.source, []).append(shard)
-        self.streams = {source: TokenStream(parts) for source, parts in by_source.items()}
+        self.streams = _streams(shards)
         # One window less than fits, so that every epoch's offset leaves equally many.
         windows = {
             source: max(0, (len(stream) - 1) // context - 1)
@@ -81,10 +78,6 @@ class TokenData:
             )
         self.mixture = Mixture(windows, weights, seed)
 
-    @property
-    def tokens(self) -> int:
-        return sum(len(stream) for stream in self.streams.values())
-
     def batch(self, first_sample: int, samples: int) -> NDArray[np.int64]:
         """Samples ``first_sample ..`` as ``(samples, context + 1)``; the same at every call."""
         numbers = np.arange(first_sample, first_sample + samples, dtype=np.int64)
@@ -94,21 +87,33 @@ class TokenData:
             rows.append(self.streams[source].read(offset + window * self.context, self.context + 1))
         return np.stack(rows)
 
-    def held_out(self, limit: int | None = None) -> NDArray[np.int64]:
-        """Windows in order, every source cut to its share of ``limit`` tokens: for evaluation.
 
-        Returns:
-            ``(windows, context + 1)``.
-        """
-        rows = []
-        for stream in self.streams.values():
-            available = (len(stream) - 1) // self.context
-            if limit is not None:
-                share = limit * len(stream) / self.tokens / self.context
-                available = min(available, max(1, round(share)))
-            rows += [
-                stream.read(number * self.context, self.context + 1) for number in range(available)
-            ]
-        if not rows:
-            raise UserError("the held-out shards are shorter than one window")
-        return np.stack(rows)
+def held_out_windows(directory: Path, context: int, limit: int) -> NDArray[np.int64]:
+    """Windows in order, every source cut to its share of ``limit`` tokens: for evaluation.
+
+    Returns:
+        ``(windows, context + 1)``.
+
+    Raises:
+        UserError: no shards, or no source as long as one window.
+    """
+    streams = _streams(open_shards(directory))
+    total = sum(len(stream) for stream in streams.values())
+    rows = []
+    for stream in streams.values():
+        share = max(1, round(limit * len(stream) / total / context))
+        available = min(share, (len(stream) - 1) // context)
+        rows += [stream.read(number * context, context + 1) for number in range(available)]
+    if not rows:
+        raise UserError(
+            f"{directory}: no source is as long as a window of {context} tokens; tokenize with a "
+            "larger --held-out, or set evaluation.tokens=0"
+        )
+    return np.stack(rows)
+
+
+def _streams(shards: list[Shard]) -> dict[str, TokenStream]:
+    by_source: dict[str, list[Shard]] = {}
+    for shard in shards:
+        by_source.setdefault(shard.index.source, []).append(shard)
+    return {source: TokenStream(parts) for source, parts in by_source.items()}

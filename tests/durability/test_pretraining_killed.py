@@ -1,0 +1,182 @@
+"""kill -9 at random moments of a run, and what the next start makes of it."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from hyperclova.pretraining import checkpoint
+from hyperclova.pretraining.metrics import read_metrics
+from hyperclova.tokenizer import Tokenizer
+from hyperclova.tokens.tokenize import Job, tokenize
+
+CONFIGURATION = """
+directory = "{directory}"
+[model]
+layers = 2
+width = 64
+heads = 2
+context_length = 64
+dropout = 0.1
+[data]
+directory = "{tokens}"
+tokenizer = "{tokenizer}"
+[optimizer]
+learning_rate = 1e-3
+[training]
+tokens = {tokens_to_train}
+batch_tokens = 256
+microbatch_tokens = 128
+sequence_length = 64
+[checkpoint]
+every_steps = 2
+keep = 2
+[evaluation]
+every_steps = 10
+tokens = 256
+[logging]
+every_steps = 1
+"""
+STEPS = 60
+
+
+@pytest.fixture
+def inputs(tiny_tokenizer: Tokenizer, korean_lines: list[str], tmp_path: Path) -> Path:
+    """A directory with a tokenizer and token shards."""
+    tiny_tokenizer.save(tmp_path / "tokenizer")
+    with (tmp_path / "texts.jsonl").open("w", encoding="utf-8") as file:
+        for number, line in enumerate(korean_lines):
+            document = {"id": str(number), "source": "blog", "title": "", "text": line}
+            file.write(json.dumps(document, ensure_ascii=False) + "\n")
+    documents = (tmp_path / "texts.jsonl",)
+    tokenize(Job(documents, tmp_path / "tokenizer", tmp_path / "tokens", held_out=0.2, workers=1))
+    return tmp_path
+
+
+def write_configuration(inputs: Path, name: str) -> Path:
+    path = inputs / f"{name}.toml"
+    text = CONFIGURATION.format(
+        directory=inputs / name,
+        tokens=inputs / "tokens",
+        tokenizer=inputs / "tokenizer",
+        tokens_to_train=STEPS * 256,
+    )
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def run_to_the_end(configuration: Path) -> None:
+    """In a process of its own: the command's code, without a second import of torch."""
+    from rich.console import Console
+
+    from hyperclova import configuration as typed
+    from hyperclova.pretraining.config import PretrainingConfig
+    from hyperclova.pretraining.live import LineWatcher
+    from hyperclova.pretraining.loop import pretrain
+
+    torch.set_num_threads(1)
+    with Path(os.devnull).open("w") as nowhere:
+        config = typed.load(PretrainingConfig, configuration)
+        pretrain(config, LineWatcher(Console(file=nowhere)), resume=True)
+
+
+def test_killed_ten_times_the_run_ends_at_the_same_bits(inputs: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    whole = write_configuration(inputs, "whole")
+    process = fork.Process(target=run_to_the_end, args=(whole,))
+    began = time.monotonic()
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    duration = time.monotonic() - began
+
+    killed = write_configuration(inputs, "killed")
+    chance = random.Random(20210910)
+    kills = 0
+    while kills < 10:
+        process = fork.Process(target=run_to_the_end, args=(killed,))
+        process.start()
+        process.join(chance.uniform(0.05, 0.3) * duration)
+        if process.exitcode is not None:  # it came to its end first: that is not a kill
+            assert process.exitcode == 0
+            break
+        os.kill(process.pid or 0, signal.SIGKILL)
+        process.join()
+        kills += 1
+        for step in checkpoint.steps(inputs / "killed" / "checkpoints"):
+            assert (inputs / "killed" / "checkpoints" / f"step-{step:08}" / "state.json").exists()
+    assert kills >= 4
+    run_to_the_end(killed)
+
+    losses = {
+        name: [
+            (record["step"], record["loss"])
+            for record in read_metrics(inputs / name / "metrics.jsonl", "train")
+        ]
+        for name in ("whole", "killed")
+    }
+    assert losses["killed"] == losses["whole"]
+    assert [step for step, _ in losses["killed"]] == list(range(1, STEPS + 1))
+
+
+def test_sigterm_exits_with_75_and_resume_goes_on(inputs: Path) -> None:
+    """The command itself, as a scheduler would run it."""
+    configuration = write_configuration(inputs, "stopped")
+    command = [sys.executable, "-m", "hyperclova", "pretrain", str(configuration)]
+    command += ["training.tokens=10_000_000", "--threads", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step 3/"):
+            process.terminate()
+            break
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "go on with --resume" in output
+    step = checkpoint.steps(inputs / "stopped" / "checkpoints")[-1]
+    finished = subprocess.run(
+        [*command[:-3], f"training.tokens={(step + 2) * 256}", "--resume"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"going on from step {step}" in finished.stdout
+    assert (inputs / "stopped" / "model" / "model.safetensors").exists()
+
+
+def test_tokenizing_killed_leaves_no_half_shard(inputs: Path) -> None:
+    """Killed while it writes, the next run ends at the same shards."""
+    from hyperclova.tokens.shards import open_shards
+
+    fork = multiprocessing.get_context("fork")
+    job = Job(
+        (inputs / "texts.jsonl",),
+        inputs / "tokenizer",
+        inputs / "again",
+        held_out=0.2,
+        shard_tokens=200,  # many small shards, so that a kill falls between two
+        workers=1,
+    )
+    for delay in (0.5, 1.0, 1.5, 2.0):
+        process = fork.Process(target=tokenize, args=(job,))
+        process.start()
+        process.join(delay)
+        if process.is_alive():
+            os.kill(process.pid or 0, signal.SIGKILL)
+            process.join()
+        if any((inputs / "again" / "train").glob("*.json")):
+            open_shards(inputs / "again" / "train")  # raises if one is half
+    tokenize(job)
+    tokens = [
+        sum(shard.index.tokens for shard in open_shards(inputs / name / "train"))
+        for name in ("tokens", "again")
+    ]
+    assert tokens[0] == tokens[1]
