@@ -9,7 +9,7 @@ import pytest
 
 from hyperclova.errors import UserError
 from hyperclova.tokenizer import Tokenizer
-from hyperclova.tokenizer.compare import measure
+from hyperclova.tokenizer.compare import measure, without_analyser
 
 TEXTS = Path(__file__).parents[1] / "texts"
 
@@ -80,12 +80,14 @@ def test_compare_prints_a_table_and_draws_a_picture(saved: Path) -> None:
         "compare",
         *(saved / name for name in names),
         *(part for path in sorted(TEXTS.glob("*.txt")) for part in ("--text", path)),
+        "--without-analyser",
         "--output",
         saved / "report",
     )
     assert result.returncode == 0, result.stderr.decode()
     table = result.stdout.decode()
     assert all(f" {name} " in table for name in names)
+    assert table.count("without the analyser") == 2
     rows = {row["name"]: row for row in json.loads((saved / "report/comparison.json").read_text())}
     for name in ("word", "sentence", "byte"):
         assert rows[name]["unknown_rate"] == 0 and rows[name]["exact"] == 1
@@ -111,6 +113,24 @@ def test_counts_are_those_of_the_tokenizer(
     assert measured.new_text_bytes == sum(len(line.encode()) for line in lines[1::2])
     assert measured.new_text_rate is not None
     assert measure(tokenizer, lines[:1], "word").new_text_rate is None
+
+
+def test_without_the_analyser_ids_are_others(
+    tokenizers: dict[str, Tokenizer], korean_lines: list[str]
+) -> None:
+    agreement = without_analyser(tokenizers["word"], korean_lines)
+    assert 0.5 < agreement.lines < 1
+    assert agreement.lines < agreement.spans < 1
+    assert without_analyser(tokenizers["byte"], korean_lines) == (1, 1)
+    # Spans, by hand: without the analyser one token covers what are two morphemes.
+    tokenizer = tokenizers["word"]
+    line = next(
+        line
+        for line in korean_lines
+        if tokenizer.count(line) == len(tokenizer.encode_without_analyser(line)) + 1
+    )
+    count = tokenizer.count(line)
+    assert without_analyser(tokenizer, [line]) == (0, 2 * (count - 2) / (2 * count - 1))
 
 
 def test_a_tokenizer_that_loses_text_is_not_timed(

@@ -25,6 +25,7 @@ def test_hard_texts_come_back(lossless: Tokenizer, name: str) -> None:
     assert lossless.decode(ids) == text
     assert lossless.decode_bytes(ids) == text.encode()
     assert lossless.count(text) == len(ids)
+    assert lossless.minimum_count(text) <= len(ids)
     assert lossless.end_of_text_id not in ids
 
 
@@ -207,6 +208,11 @@ def test_control_tokens_come_by_id_only(tokenizers: dict[str, Tokenizer]) -> Non
                     assert tokenizer.decode(ids) == text
         assert tokenizer.decode([0, *tokenizer.encode("끝"), 0]) == "끝"
         assert tokenizer.token_bytes(0) == b""
+
+
+def test_a_text_of_megabytes_is_known_to_be_long_without_encoding_it(lossless: Tokenizer) -> None:
+    assert lossless.minimum_count("가" * 1_000_000) > 2048
+    assert lossless.minimum_count("") == 0
 
 
 def test_ids_outside_the_vocabulary_are_refused(lossless: Tokenizer) -> None:

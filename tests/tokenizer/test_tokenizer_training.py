@@ -8,7 +8,7 @@ import pytest
 
 from hyperclova.errors import UserError
 from hyperclova.tokenizer import Tokenizer
-from hyperclova.tokenizer.cache import Cache
+from hyperclova.tokenizer.cache import LONGEST, Cache
 from hyperclova.tokenizer.sample import read_training_texts, sample_texts, sampling_rates
 from hyperclova.tokenizer.train import korean_pieces, train
 
@@ -169,25 +169,32 @@ def test_an_empty_sample_is_refused(corpus: list[Path]) -> None:
 
 
 def test_the_cache_is_bounded_and_keeps_what_is_used() -> None:
-    asked: list[int] = []
+    asked: list[str] = []
 
-    def compute(key: int) -> int:
+    def compute(key: str) -> str:
         asked.append(key)
         return key * 2
 
     cache = Cache(compute, capacity=10)
-    for key in range(1000):
+    for key in map(str, range(1000)):
         assert cache[key] == key * 2
-        assert cache[7] == 14  # asked for all the time
+        assert cache["7"] == "77"  # asked for all the time
         assert len(cache) <= 10
         assert len(cache._old) <= 10
-    assert asked.count(7) == 1
+    assert asked.count("7") == 1
     assert len(asked) == 1000
+
+
+def test_the_cache_does_not_keep_long_keys() -> None:
+    cache = Cache(len, capacity=10)
+    assert cache["가" * 10_000] == 10_000
+    assert cache["가" * LONGEST] == LONGEST
+    assert list(cache) == ["가" * LONGEST]
 
 
 def test_an_empty_value_is_remembered_too() -> None:
     asked: list[str] = []
-    cache: Cache[str, str] = Cache(lambda key: asked.append(key) or "", capacity=2)
+    cache: Cache[str] = Cache(lambda key: asked.append(key) or "", capacity=2)
     for key in ("a", "b", "c", "a", "a"):
         assert cache[key] == ""
     assert asked == ["a", "b", "c"]

@@ -148,6 +148,13 @@ def compare(
         bool, typer.Option("--balance", help="Give every source the same share of the sample.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Another seed samples other documents.")] = 1,
+    without_analyser: Annotated[
+        bool,
+        typer.Option(
+            "--without-analyser",
+            help="Also measure what tokenizer.json alone, as other programs load it, makes of it.",
+        ),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="Directory for comparison.json and comparison.png.")
     ] = None,
@@ -158,7 +165,7 @@ def compare(
     from rich.console import Console
 
     from hyperclova.tokenizer import Tokenizer
-    from hyperclova.tokenizer.compare import draw, measure
+    from hyperclova.tokenizer import compare as comparison
     from hyperclova.tokenizer.sample import sample_texts
 
     # Load everything first: a wrong directory should not cost a measurement.
@@ -169,14 +176,22 @@ def compare(
     measurements = []
     for name, tokenizer in loaded:
         with console.status(f"measuring {name}"):
-            measurements.append(measure(tokenizer, texts, name))
+            measurements.append(comparison.measure(tokenizer, texts, name))
     _print(measurements)
+    if without_analyser:
+        for name, tokenizer in loaded:
+            if tokenizer.kind == "morpheme":
+                agreement = comparison.without_analyser(tokenizer, texts)
+                typer.echo(
+                    f"{name} without the analyser: {agreement.lines:.1%} of the lines have the "
+                    f"same ids, span F1 {agreement.spans:.3f}"
+                )
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         rows = [measurement.to_mapping() for measurement in measurements]
         content = json.dumps(rows, ensure_ascii=False, indent=2) + "\n"
         (output / "comparison.json").write_text(content, encoding="utf-8")
-        draw(measurements, output / "comparison.png")
+        comparison.draw(measurements, output / "comparison.png")
         console.print(f"{output}: comparison.json and comparison.png", highlight=False)
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-Key = TypeVar("Key")
 Value = TypeVar("Value")
 
+LONGEST = 64
+"""Characters of the longest key kept; longer ones rarely come twice, and would not be bounded."""
 
-class Cache(dict[Key, Value]):
+
+class Cache(dict[str, Value]):
     """``cache[key]`` is ``compute(key)``, kept for as long as the key is in use.
 
     Two generations stand in for a least-recently-used list: when the young one holds ``capacity``
@@ -15,13 +17,15 @@ class Cache(dict[Key, Value]):
     is one dictionary lookup in C; at most ``2 * capacity`` values are held.
     """
 
-    def __init__(self, compute: Callable[[Key], Value], capacity: int) -> None:
+    def __init__(self, compute: Callable[[str], Value], capacity: int) -> None:
         super().__init__()
         self._compute = compute
         self._capacity = capacity
-        self._old: dict[Key, Value] = {}
+        self._old: dict[str, Value] = {}
 
-    def __missing__(self, key: Key) -> Value:
+    def __missing__(self, key: str) -> Value:
+        if len(key) > LONGEST:
+            return self._compute(key)
         value = self._old.get(key)
         if value is None:
             value = self._compute(key)

@@ -8,15 +8,21 @@ Measures (all over the whole text, in Unicode characters and bytes of UTF-8):
 * 10⁶ bytes encoded per second by one thread, three times over: *cold* (everything, starting with
   empty caches), *new text* (every second document, after the others have warmed the caches up)
   and *repeated* (everything once more).
+
+:func:`without_analyser` measures what is lost where a program has ``tokenizer.json`` but not the
+analyser.
 """
 
 import pickle
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from hyperclova.errors import UserError
+from hyperclova.tokenizer.morphemes import SEPARATOR
 from hyperclova.tokenizer.tokenizer import UNKNOWN, Tokenizer
 
 
@@ -127,6 +133,38 @@ def measure(tokenizer: Tokenizer, texts: Sequence[str], name: str) -> Measuremen
         new_text_seconds=second_seconds,
         repeated_seconds=repeated_seconds,
     )
+
+
+class Agreement(NamedTuple):
+    """How far the ids of raw text without the analyser are those with it."""
+
+    lines: float
+    """Share of the lines with the same ids."""
+    spans: float
+    """F1 of the token spans: 2 × shared / (with + without)."""
+
+
+def without_analyser(tokenizer: Tokenizer, texts: Iterable[str]) -> Agreement:
+    """Compare the ids of every line with those that ``tokenizer.json`` alone gives it.
+
+    Lines that hold the separator U+001F are left out: without the analyser it is lost.
+    """
+    lines = same = shared = total = 0
+    for text in texts:
+        for line in text.splitlines():
+            if not line or SEPARATOR in line:
+                continue
+            ours, theirs = tokenizer.encode(line), tokenizer.encode_without_analyser(line)
+            lines += 1
+            same += ours == theirs
+            shared += len(_spans(tokenizer, ours) & _spans(tokenizer, theirs))
+            total += len(ours) + len(theirs)
+    return Agreement(same / lines, 2 * shared / total) if lines else Agreement(1.0, 1.0)
+
+
+def _spans(tokenizer: Tokenizer, ids: list[int]) -> set[tuple[int, int]]:
+    ends = accumulate((len(tokenizer.token_bytes(token)) for token in ids), initial=0)
+    return set(pairwise(ends))
 
 
 def _timed(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[list[list[int]], float]:

@@ -134,7 +134,7 @@ def korean_pieces(texts: Iterable[str], unit: Unit) -> Iterator[str]:
     def korean(pieces: list[str]) -> str:
         return SEPARATOR.join(piece for piece in pieces if _KOREAN.fullmatch(piece))
 
-    words: Cache[str, str] = Cache(lambda word: korean(word_pieces(word)), capacity=262_144)
+    words: Cache[str] = Cache(lambda word: korean(word_pieces(word)), capacity=262_144)
     for text in texts:
         if unit == "word":
             found = map(words.__getitem__, split_words(text))
