@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import psutil
 
-PATIENCE = 60.0  # seconds; generous, for machines that do other things at the same time
+PATIENCE = 180.0  # seconds; generous, for machines that do other things at the same time
 
 
 class Server:
