@@ -1,8 +1,8 @@
 """Print the evaluation texts that training must not see, one a line.
 
-For ``hyperclova tokenize --keep-out``: NSMC test, KorQuAD dev, KLUE dev (YNAT, STS), KorSTS test and the
-Korean side of the Ko-En news tests, from the directory that HYPERCLOVA_DATA names, in the
-publishers' own formats.
+For ``hyperclova tokenize --keep-out``: NSMC test, KorQuAD dev, KLUE dev (YNAT, STS), KorSTS dev
+and test and the Korean side of the Ko-En news, from the directory that HYPERCLOVA_DATA names, in
+the publishers' own formats.
 """
 
 import csv

@@ -114,16 +114,24 @@ def _convert(hint: Any, value: Any, where: str, name: str) -> Any:
     if origin is typing.Literal:
         if value in arguments:
             return value
-        raise UserError(f"{where}: {name} is {value!r}; choose one of {', '.join(map(str, arguments))}")
+        raise UserError(
+            f"{where}: {name} is {value!r}; choose one of {', '.join(map(str, arguments))}"
+        )
     if origin is tuple and isinstance(value, list):
         return tuple(_convert(arguments[0], item, where, f"{name}[]") for item in value)
     if origin is dict and isinstance(value, Mapping):
-        return {key: _convert(arguments[1], item, where, f"{name}.{key}") for key, item in value.items()}
+        return {
+            key: _convert(arguments[1], item, where, f"{name}.{key}") for key, item in value.items()
+        }
     if hint is Path and isinstance(value, str):
         return Path(value).expanduser()
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+    if (
+        isinstance(hint, type)
+        and isinstance(value, hint)
+        and not (hint is int and isinstance(value, bool))
+    ):
         return value
     expected = hint.__name__ if isinstance(hint, type) else str(hint)
     raise UserError(f"{where}: {name} is {value!r}; expected {expected}")
