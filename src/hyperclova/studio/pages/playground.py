@@ -27,7 +27,9 @@ class Example:
 
 
 EXAMPLES = (
-    Example("story", "옛날 옛적 어느 산골 마을에 마음씨 착한 나무꾼이 살았습니다. 어느 날 나무꾼은"),
+    Example(
+        "story", "옛날 옛적 어느 산골 마을에 마음씨 착한 나무꾼이 살았습니다. 어느 날 나무꾼은"
+    ),
     Example("encyclopedia", "한라산은 제주특별자치도에 있는"),
     Example("review", "이 영화를 두 번이나 봤다. 무엇보다"),
     Example(

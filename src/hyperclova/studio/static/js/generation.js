@@ -80,16 +80,18 @@ export class Generation {
         tokens.push(...wireTokens(choice.logprobs));
         reason = choice.finish_reason ?? reason;
         stopReason = choice.stop_reason ?? stopReason;
-        if (!choice.text) continue;
+        // A textarea knows one kind of line break; letter for letter, so that offsets stay true.
+        const written = choice.text.replaceAll("\r", "\n");
+        if (!written) continue;
         if (!output) state.say("busy", t("state.writing"));
-        output += choice.text;
+        output += written;
         chunks += 1;
-        let text = editor.text.append(choice.text, generation);
+        let text = editor.text.append(written, generation);
         if (tokens.length) text = text.withUnits([...text.units.filter((unit) => unit.end <= start), ...units(tokens, output, start)]);
         editor.set(text, "keep");
         count.set(before + chunks);
         if (follow) toEnd();
-        unspoken += choice.text;
+        unspoken += written;
         if (/[.!?…。\n]\s*$/.test(unspoken)) { spoken.append(make("p", {}, unspoken)); unspoken = ""; }
       }
     } catch (error) {

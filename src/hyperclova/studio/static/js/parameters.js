@@ -152,7 +152,7 @@ export function panelSheet() {
   const rest = [document.querySelector(".frame"), document.querySelector(".sheet")];
   const show = (/** @type {boolean} */ open) => {
     panel.classList.toggle("open", open);
-    panel.role = open ? "dialog" : null;
+    panel.role = open ? "dialog" : "complementary";
     panel.ariaModal = open ? "true" : null;
     veil.hidden = !open;
     opener.ariaExpanded = String(open);

@@ -156,7 +156,7 @@ export class Probabilities {
       options.append(option);
     }
     this.list = make("div", { className: "alternatives", id: "alternatives" },
-      make("h3", {}, visible(this.editor.text.string.slice(unit.start, unit.end)), make("span", {}, percent(unit.logprob))),
+      make("p", { className: "chosen" }, visible(this.editor.text.string.slice(unit.start, unit.end)), make("span", {}, percent(unit.logprob))),
       options,
       make("p", { className: "sentence" },
         t("probabilities.rest", { percent: percent(Math.log(Math.max(1 - listed, 1e-9))) }), make("br"), t("probabilities.choose")));

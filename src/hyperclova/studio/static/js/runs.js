@@ -63,7 +63,7 @@ export function runsDrawer(open, fail) {
     remove.addEventListener("blur", calm);
     remove.addEventListener("click", async () => {
       if (!remove.dataset.sure) {
-        remove.dataset.sure = "";
+        remove.dataset.sure = "yes";
         remove.textContent = t("runs.sure");
         return;
       }
@@ -87,6 +87,8 @@ export function runsDrawer(open, fail) {
   more.addEventListener("click", () => load(true));
   return () => {
     query.value = "";
+    list.replaceChildren();
+    more.hidden = true;
     dialog.showModal();
     if (matchMedia("(pointer: fine)").matches) query.focus(); // a touch keyboard would hide the list
     load(false);

@@ -48,6 +48,7 @@ export class Text {
 
   /** @param {readonly Segment[]} segments */
   static from(segments) {
+    segments = segments.map(({ author, text }) => ({ author, text: text.replace(/\r\n?/g, "\n") }));
     const runs = segments.map(({ author, text }) => ({
       author, length: text.length, generation: author === "model" ? newGeneration() : 0,
     }));

@@ -14,9 +14,23 @@ export function wireTokens(logprobs) {
   }));
 }
 
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** The bytes of a token that is not whole characters; null for any other.
+ * @param {string} text @returns {number[] | null} */
+function bytes(text) {
+  if (!text.startsWith("bytes:")) return null;
+  return [...text.matchAll(/\\x([0-9a-f]{2})/g)].map((match) => parseInt(match[1], 16));
+}
+
+/** @param {number[]} sequence whether these are whole characters */
+function whole(sequence) {
+  try { utf8.decode(new Uint8Array(sequence)); return true; } catch { return false; }
+}
+
 /**
- * Tokens in places. Offsets on the wire count characters, places in a page count UTF-16 units. A
- * character that took several tokens is one unit of several pieces.
+ * Tokens in places. Offsets on the wire count characters, places in a page count UTF-16 units.
+ * Pieces that only together are whole characters become one unit.
  * @param {Wire[]} tokens @param {string} string the text they spell @param {number} start its place
  * @returns {Unit[]}
  */
@@ -24,23 +38,24 @@ export function units(tokens, string, start) {
   const places = [0];
   for (const character of string) places.push(/** @type {number} */ (places.at(-1)) + character.length);
   const origin = tokens[0]?.offset ?? 0;
-  const place = (/** @type {number} */ offset) => places[Math.min(Math.max(offset - origin, 0), places.length - 1)];
+  const place = (/** @type {number} */ index) => index >= tokens.length ? string.length
+    : places[Math.min(Math.max(tokens[index].offset - origin, 0), places.length - 1)];
   /** @type {Unit[]} */
   const found = [];
-  let at = 0;
-  while (at < tokens.length) {
-    const first = at;
-    const begin = place(tokens[at].offset);
-    const broken = (/** @type {Wire} */ token) => token.text.startsWith("bytes:");
-    const endOf = (/** @type {number} */ index) => index + 1 < tokens.length ? place(tokens[index + 1].offset) : string.length;
-    at += 1;
-    while (at < tokens.length && (endOf(at - 1) <= begin || (broken(tokens[at - 1]) && broken(tokens[at]) && endOf(at) <= endOf(at - 1)))) at += 1;
-    const end = endOf(at - 1);
-    const group = tokens.slice(first, at);
-    if (end <= begin || group.some((token) => token.logprob === null)) continue;
+  for (let at = 0, next = 0; at < tokens.length; at = next) {
+    next = at + 1;
+    const spelled = bytes(tokens[at].text);
+    while (spelled && next < tokens.length && !whole(spelled)) {
+      const more = bytes(tokens[next].text);
+      if (!more) break; // the character was never finished
+      spelled.push(...more);
+      next += 1;
+    }
+    const group = tokens.slice(at, next);
+    if (place(next) <= place(at) || group.some((token) => token.logprob === null)) continue;
     found.push({
-      start: start + begin,
-      end: start + end,
+      start: start + place(at),
+      end: start + place(next),
       logprob: group.reduce((sum, token) => sum + Number(token.logprob), 0),
       pieces: group.map((token) => token.text),
       rivals: Object.entries(group[0].top ?? {})

@@ -1,0 +1,205 @@
+"""A real Studio with a real engine, and a real Chromium to look at it."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from hyperclova.tokenizer import Tokenizer
+
+PATIENCE = 60.0
+"""Seconds for anything that a busy machine may take long over."""
+
+
+@pytest.fixture(scope="session")
+def roomy_model_directory(
+    tiny_tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A random model like the tiny one, whose context has room for long continuations."""
+    import torch
+
+    from hyperclova.model import GPT, GPTConfig
+    from hyperclova.model.directory import save_model
+
+    directory = tmp_path_factory.mktemp("models") / "roomy"
+    model = GPT(
+        GPTConfig(tiny_tokenizer.vocabulary_size, context_length=2048, layers=2, width=64, heads=4),
+        seed=7,
+    )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(8 if name.startswith("blocks") else 6)
+    save_model(model, directory, end_of_text_id=tiny_tokenizer.end_of_text_id)
+    tiny_tokenizer.save(directory)
+    return directory
+
+
+class Studio:
+    """``hyperclova studio`` as a process that can be stopped and started again."""
+
+    def __init__(self, model: Path, home: Path) -> None:
+        self.model = model
+        self.home = home
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {**os.environ, "HYPERCLOVA_HOME": str(self.home), "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", "from hyperclova.cli import main; main()", "studio"),
+                *("--model", str(self.model), "--port", str(self.port)),
+            ],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+        )
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if self.call("GET", "/api/status")["state"] == "ready":
+                    return
+            assert self.process is not None and self.process.poll() is None, "Studio ended"
+            time.sleep(0.1)
+        raise AssertionError("Studio's engine did not become ready")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(PATIENCE)
+            self.process = None
+
+    def engine(self) -> psutil.Process:
+        """The process in which the model runs."""
+        assert self.process is not None
+        (child,) = psutil.Process(self.process.pid).children()
+        return child
+
+    @contextlib.contextmanager
+    def engine_held(self) -> Iterator[None]:
+        """Nothing is computed meanwhile, so that what comes before the first token can be seen."""
+        engine = self.engine()
+        engine.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            engine.send_signal(signal.SIGCONT)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(
+            self.address + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"content-type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            content = response.read()
+        return json.loads(content) if content else None
+
+    def lay_desk(self, *segments: tuple[str, str], **parameters: Any) -> None:
+        """Put a draft on the desk: ``("human" | "model", text)`` in order."""
+        document = {"segments": [{"author": author, "text": text} for author, text in segments]}
+        self.call("PUT", "/api/desk", {"document": document, "parameters": parameters})
+
+
+@pytest.fixture(scope="session")
+def studio(
+    roomy_model_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Studio]:
+    studio = Studio(roomy_model_directory, tmp_path_factory.mktemp("home"))
+    studio.start()
+    yield studio
+    studio.stop()
+
+
+def chromium() -> str | None:
+    """The browser that ``CHROMIUM`` names, else the first one installed."""
+    named = os.environ.get("CHROMIUM")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return named or next(filter(None, map(shutil.which, names)), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    executable = chromium()
+    if executable is None:
+        reason = "no Chromium: install one, or name it in the environment variable CHROMIUM"
+        if os.environ.get("HYPERCLOVA_REQUIRE_BROWSER") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=executable,
+            args=[
+                *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+                *("--disable-background-networking", "--disable-component-update"),
+                "--disable-sync",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+Open = Callable[..., "Any"]
+
+
+@pytest.fixture
+def visit(browser: Any, studio: Studio) -> Iterator[Open]:
+    """Opens the Playground in a fresh browser profile: ``visit(path, **context options)``.
+
+    A script error or a refusal by the content security policy fails the test.
+    """
+    contexts: list[Any] = []
+    complaints: list[str] = []
+
+    def open_page(path: str = "/playground", **options: Any) -> Any:
+        context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 800}, "locale": "ko-KR", **options}
+        )
+        context.set_default_timeout(PATIENCE * 1000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                complaints.append(message.text)
+                if "Content Security Policy" in message.text
+                else None
+            ),
+        )
+        page.goto(studio.address + path)
+        page.wait_for_selector("html[data-alive]")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not complaints
+
+
+@pytest.fixture
+def page(visit: Open, studio: Studio) -> Any:
+    """The Playground with an empty desk."""
+    studio.lay_desk()
+    return visit()

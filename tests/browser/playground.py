@@ -1,0 +1,57 @@
+"""What a person does on the Playground, in the tests' words."""
+
+from typing import Any
+
+PROMPT = "옛날 옛적 어느 산골 마을에"
+
+
+def write(page: Any, text: str) -> None:
+    page.locator("#text").fill(text)
+
+
+def set_parameter(page: Any, name: str, value: object) -> None:
+    field = page.locator(f"#parameter-{name}")
+    field.evaluate("field => field.closest('details').open = true")
+    field.fill(str(value))
+    field.press("Tab")
+
+
+def wait_until_done(page: Any) -> None:
+    page.wait_for_function(
+        "() => ['done', 'trouble'].includes(document.getElementById('state').dataset.kind)"
+    )
+
+
+def generate(page: Any) -> str:
+    """Generate by keyboard and give back what the model wrote."""
+    before = value(page)
+    page.locator("#text").press("Control+Enter")
+    wait_until_done(page)
+    after = value(page)
+    assert after.startswith(before)
+    return after[len(before) :]
+
+
+def value(page: Any) -> str:
+    return page.locator("#text").input_value()
+
+
+def marked(page: Any) -> list[str]:
+    """The texts that the page shows as the model's."""
+    settle(page)
+    return page.locator("#overlay mark").all_inner_texts()
+
+
+def settle(page: Any) -> None:
+    """Wait until the page has drawn what it knows."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+
+
+def wait_until_saved(page: Any) -> None:
+    page.wait_for_function(
+        "() => /저장됨|Saved/.test(document.getElementById('saved').textContent)"
+    )
+
+
+def state(page: Any) -> str:
+    return page.locator("#state").inner_text()

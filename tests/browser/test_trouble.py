@@ -1,0 +1,84 @@
+"""When something breaks, the page says what, and what to do; the text is safe."""
+
+from typing import Any
+
+import pytest
+
+from .playground import PROMPT, generate, set_parameter, state, value, wait_until_done, write
+
+pytestmark = pytest.mark.browser
+
+
+def test_the_engine_dies_while_writing_and_comes_back(page: Any, studio: Any) -> None:
+    write(page, PROMPT)
+    set_parameter(page, "max_tokens", 1900)
+    page.locator("#text").press("Control+Enter")
+    page.wait_for_function(
+        "length => document.getElementById('text').value.length > length + 5", arg=len(PROMPT)
+    )
+    studio.engine().kill()
+    error = page.locator(".error")
+    error.wait_for()
+    assert "req_" in error.inner_text() and "다시" in error.inner_text()
+    kept = value(page)
+    assert kept.startswith(PROMPT) and len(kept) > len(PROMPT)
+    studio.wait_until_ready()
+    page.wait_for_function(
+        "() => !document.getElementById('generate').ariaDisabled.includes('true')"
+    )
+    assert error.is_visible(), "an error stays until it is dismissed"
+    error.get_by_role("button").click()
+    assert error.count() == 0
+    set_parameter(page, "max_tokens", 6)
+    page.locator("#text").press("Control+z")
+    assert value(page) == PROMPT
+    assert generate(page)
+
+
+def test_the_engine_dies_while_nobody_writes(page: Any, studio: Any) -> None:
+    engine = studio.engine()
+    page.wait_for_function("() => document.getElementById('state').dataset.kind === 'ready'")
+    with page.expect_response("**/api/status"):
+        engine.kill()
+    studio.wait_until_ready()
+    page.wait_for_function("() => document.getElementById('state').dataset.kind === 'ready'")
+    write(page, PROMPT)
+    set_parameter(page, "max_tokens", 4)
+    assert generate(page)
+
+
+def test_a_text_longer_than_the_context(page: Any) -> None:
+    write(page, "가나다라마바사 " * 800)
+    page.wait_for_function("() => document.getElementById('count').hasAttribute('data-over')")
+    page.locator("#text").press("Control+Enter")
+    wait_until_done(page)
+    error = page.locator(".error").inner_text()
+    assert "글이 너무 길어요" in error and "req_" in error
+    assert "쓰지 못했어요" in state(page)
+
+
+def test_a_stream_that_breaks_off(page: Any) -> None:
+    page.route(
+        "**/v1/completions",
+        lambda route: route.fulfill(
+            status=200,
+            headers={"content-type": "text/event-stream", "x-request-id": "req_cut"},
+            body='data: {"choices":[{"index":0,"text":" 깊은","finish_reason":null}]}\n\n',
+        ),
+    )
+    write(page, PROMPT)
+    page.locator("#text").press("Control+Enter")
+    wait_until_done(page)
+    assert value(page) == PROMPT + " 깊은"
+    assert "연결이 끊겼어요" in page.locator(".error").inner_text()
+    assert "req_cut" in page.locator(".error").inner_text()
+
+
+def test_a_server_that_is_gone(page: Any) -> None:
+    page.route("**/v1/completions", lambda route: route.abort())
+    write(page, PROMPT)
+    page.locator("#text").press("Control+Enter")
+    wait_until_done(page)
+    assert "서버에 닿지 않아요" in page.locator(".error").inner_text()
+    assert value(page) == PROMPT
+    assert page.locator("#undo").get_attribute("aria-disabled") == "false"
