@@ -117,9 +117,11 @@ def test_pieces_of_characters_are_joined_and_their_probabilities_multiplied(page
     found = page.evaluate(
         """async () => {
           const { units } = await import("/static/js/tokens.js");
-          const wire = [["안", 0], ["bytes:\\\\xeb\\\\x85", 1], ["bytes:\\\\x95", 1], [" 😀", 2], ["글", 4]];
-          const tokens = wire.map(([text, offset]) => ({ text, offset, logprob: -1, top: {} }));
-          return units(tokens, "안녕 😀글", 10).map(({ start, end, logprob }) => [start, end, logprob]);
+          const tokens = [
+            ["안", 0], ["bytes:\\\\xeb\\\\x85", 1], ["bytes:\\\\x95", 1], [" 😀", 2], ["글", 4],
+          ].map(([text, offset]) => ({ text, offset, logprob: -1, top: {} }));
+          return units(tokens, "안녕 😀글", 10)
+            .map(({ start, end, logprob }) => [start, end, logprob]);
         }"""
     )
     assert found == [[10, 11, -1], [11, 12, -2], [12, 15, -1], [15, 16, -1]]

@@ -43,7 +43,8 @@ def test_the_marks_lie_where_the_text_is(page: Any) -> None:
     heights = page.evaluate(
         """() => {
           const area = document.getElementById("text");
-          return [area.scrollHeight, area.clientHeight, document.getElementById("overlay").offsetHeight];
+          const overlay = document.getElementById("overlay");
+          return [area.scrollHeight, area.clientHeight, overlay.offsetHeight];
         }"""
     )
     assert heights[0] == heights[1] == heights[2]
