@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -111,15 +112,20 @@ async def _events(
 
 
 def _model(studio: Studio) -> dict[str, Any]:
-    weights = studio.settings.model / "model.safetensors"
     loaded = studio.engine.model
-    created = loaded.created if loaded is not None else int(weights.stat().st_mtime)
+    written = loaded.created if loaded is not None else _modified(studio.settings.model)
     return {
         "id": studio.settings.model_id,
         "object": "model",
-        "created": created,
+        "created": written,
         "owned_by": "hyperclova",
     }
+
+
+def _modified(model: Path) -> int:
+    """When the weights were written, for as long as the engine has not said so itself."""
+    weights = model / "model.safetensors"
+    return int((weights if weights.is_file() else model).stat().st_mtime)
 
 
 def _json(data: dict[str, Any]) -> Response:
