@@ -172,8 +172,8 @@ export class Editor {
             if (unit.start < done || unit.end > end) continue;
             this.#plain(mark, done, unit.start, first);
             const token = document.createElement("span");
-            token.className = unit.start <= first && first < unit.end ? "token first" : "token";
-            token.textContent = string.slice(unit.start, unit.end);
+            token.className = "token";
+            this.#plain(token, unit.start, unit.end, first);
             this.onToken(token, index);
             mark.append(token);
             done = unit.end;
