@@ -80,16 +80,16 @@ def test_every_row_follows_the_definition(
     for index in range(4):
         tokens = choose(matrix, choosers)
         for row, (logits, sampling, prompt) in enumerate(rows):
-            number = uniform(sampling.seed or 0, index)
+            number = uniform(sampling.seed or 0, index, 1)[0]
             assert tokens[row] == expected(logits, sampling, prompt, said[row], number)
             said[row].append(tokens[row])
     assert torch.equal(matrix, before)
 
 
 def test_a_seed_means_the_same_numbers_forever() -> None:
-    assert uniform(0, 0) == np.random.Generator(np.random.Philox(key=0)).random()
-    assert uniform(42, 7) == uniform(42 + 2**64, 7)
-    assert [round(uniform(42, index), 12) for index in range(3)] == [
+    assert uniform(0, 0, 1)[0] == np.random.Generator(np.random.Philox(key=0)).random()
+    assert uniform(42, 7, 1) == uniform(42 + 2**64, 7, 1) == uniform(42, 0, 8)[7]
+    assert uniform(42, 0, 3).round(12).tolist() == [
         0.820198147861,
         0.368128450909,
         0.876797967446,
@@ -97,7 +97,7 @@ def test_a_seed_means_the_same_numbers_forever() -> None:
 
 
 def test_numbers_are_spread_evenly() -> None:
-    numbers = np.array([uniform(seed, index) for seed in range(100) for index in range(100)])
+    numbers = np.concatenate([uniform(seed, 0, 100) for seed in range(100)])
     counts, _ = np.histogram(numbers, bins=20, range=(0.0, 1.0))
     # 500 are expected in each; six standard deviations are 131.
     assert counts.min() > 369

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from hyperclova.inference.protocol import Sampling
@@ -18,14 +19,20 @@ from hyperclova.inference.protocol import Sampling
 _Floats = npt.NDArray[np.float64]
 _Integers = npt.NDArray[np.int64]
 
+_NUMBERS = 64  # random numbers drawn in advance; one by one is slow
 
-def uniform(seed: int, index: int) -> float:
-    """The number in [0, 1) for the token ``index`` (from 0) of a continuation with ``seed``.
 
-    53 bits of Philox4x64-10 (Salmon et al. 2011) with the seed as key and the index as counter.
+def uniform(seed: int, begin: int, count: int) -> _Floats:
+    """The numbers in [0, 1) for the tokens ``begin`` to ``begin + count - 1`` (from 0) of a
+    continuation with ``seed``.
+
+    53 bits each of Philox4x64-10 (Salmon et al. 2011) with the seed as key and the token's index
+    as counter.
     """
-    generator = np.random.Philox(key=seed % 2**64, counter=index)
-    return (int(generator.random_raw()) >> 11) * 2.0**-53
+    generator = np.random.Philox(key=seed % 2**64, counter=begin)
+    words = generator.random_raw(4 * count)[::4]  # a counter gives four words
+    numbers: _Floats = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return numbers
 
 
 class Chooser:
@@ -41,6 +48,7 @@ class Chooser:
         self.sampling = sampling
         self._seed = seed
         self._index = 0
+        self._numbers = uniform(seed, 0, 0)
         self._seen = _Distinct(len(prompt) + limit)
         if sampling.repetition_penalty != 1.0:
             for token in prompt:
@@ -65,7 +73,10 @@ class Chooser:
 
     def draw(self) -> float:
         """This token's random number."""
-        return uniform(self._seed, self._index)
+        place = self._index % _NUMBERS
+        if place == 0:
+            self._numbers = uniform(self._seed, self._index, _NUMBERS)
+        return float(self._numbers[place])
 
     def accept(self, token: int) -> None:
         """Note the chosen token."""
@@ -82,7 +93,7 @@ def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[int]:
     Args:
         logits: ``(rows, vocabulary)``, one row for each chooser; not changed.
     """
-    scores: _Floats = logits.double().numpy(force=True)
+    scores: _Floats = logits.to(torch.float64, copy=True).numpy(force=True)
     temperatures = np.array([chooser.sampling.temperature for chooser in choosers])
     for row, chooser in enumerate(choosers):
         chooser.penalise(scores[row])
@@ -92,7 +103,7 @@ def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[int]:
         # Relative to the best, so that exp does not overflow however small the temperature is.
         weights = scores[sampled] - scores[sampled, tokens[sampled], None]
         weights /= temperatures[sampled, None]
-        np.exp(weights, out=weights)
+        torch.from_numpy(weights).exp_()
         for row, weight in zip(sampled.tolist(), weights, strict=True):
             tokens[row] = _sample(weight, choosers[row])
     chosen: list[int] = tokens.tolist()
@@ -128,17 +139,29 @@ def nucleus(weights: _Floats, top_k: int, top_p: float) -> _Integers | None:
     if top_p >= 1.0:
         return None if candidates is None else np.sort(candidates)
     if candidates is None:
-        # All ids lighter than this weigh less than 1 - top_p together, so no sorting is needed
-        # to see that the nucleus does not reach them. Halved to be safe from rounding.
-        floor = float(weights.sum()) * (1.0 - top_p) / size / 2
         total = float(weights.sum())
-        candidates = np.flatnonzero(weights >= floor)
+        candidates = _heaviest(weights, top_p * total)
         candidates = candidates[np.argsort(-weights[candidates], kind="stable")]
     else:
         total = float(weights[candidates].sum())
     reached = np.cumsum(weights[candidates])
     count = int(np.searchsorted(reached, top_p * total, side="left")) + 1
     return np.sort(candidates[:count])
+
+
+def _heaviest(weights: _Floats, aim: float) -> _Integers:
+    """The ids heavier than some bound that together weigh ``aim`` at least.
+
+    Most of a vocabulary is far too light to matter; sorting only what may matter is what makes
+    top-p cheap.
+    """
+    best = float(weights.max())
+    for share in (0.1, 0.01, 1e-3, 1e-4, 1e-6):
+        heavy = np.flatnonzero(weights >= share * best)
+        # A little more, so that a sum in another order reaches the aim, too.
+        if float(weights[heavy].sum()) > aim * (1 + 1e-9):
+            return heavy
+    return np.arange(weights.size)
 
 
 class _Distinct:
