@@ -121,6 +121,8 @@ def run_trainer(
     )
     model = transformers.GPT2LMHeadModel(config)
     model.load_state_dict(to_gpt2(ours.state_dict(), ours.config.layers), strict=False)
+    # Else the Trainer divides by the number of inputs, which is one a row more than the targets.
+    model.accepts_loss_kwargs = False
     rows = [{"input_ids": row, "labels": row} for inputs in batches(arguments) for row in inputs]
     clock, losses = Clock(device), []
 
