@@ -24,7 +24,7 @@ from hyperclova.inference.protocol import Chunk
 
 if TYPE_CHECKING:
     from hyperclova.inference.engine import Engine
-    from hyperclova.inference.scheduler import Job
+    from hyperclova.inference.jobs import Job
 
 _PR_SET_PDEATHSIG = 1
 _SCORERS = 4  # scores under way at once; each waits in a thread

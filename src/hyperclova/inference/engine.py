@@ -15,6 +15,7 @@ import torch
 
 from hyperclova.errors import UserError
 from hyperclova.inference.gather import gather
+from hyperclova.inference.jobs import Job
 from hyperclova.inference.protocol import (
     Chunk,
     Completion,
@@ -25,7 +26,7 @@ from hyperclova.inference.protocol import (
     TokenResult,
 )
 from hyperclova.inference.runner import Runner
-from hyperclova.inference.scheduler import Job, Scheduler
+from hyperclova.inference.scheduler import Scheduler
 from hyperclova.inference.validation import check_prompt, check_request
 from hyperclova.model.directory import WEIGHTS
 from hyperclova.tokenizer import Tokenizer

@@ -8,16 +8,16 @@ nobody waits for a batch to fill or to empty.
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from hyperclova.inference.cache import DecodeAttention, KeyValueCache, PrefillAttention
+from hyperclova.inference.jobs import Job, Prompt, Row
 from hyperclova.inference.logprobs import Measured, measure
-from hyperclova.inference.protocol import Chunk, FinishReason, Request, TokenResult
+from hyperclova.inference.protocol import FinishReason, TokenResult
 from hyperclova.inference.runner import Runner
 from hyperclova.inference.sampling import Chooser, choose
 from hyperclova.inference.text import Writer
@@ -25,76 +25,6 @@ from hyperclova.tokenizer import Tokenizer
 
 _PREFILL_PIECE = 128  # tokens; how long a prompt may hold up those who are being answered
 _PROJECTED_ROWS = 64  # rows of logits held at once when a prompt is measured
-
-
-@dataclass(eq=False)
-class Job:
-    """A request on its way through the engine.
-
-    ``on_chunk`` and ``on_end`` are called on the scheduler's thread and must not block;
-    ``on_end`` is called exactly once, with the error if there was one.
-    """
-
-    request: Request
-    prompt: tuple[int, ...]
-    """Token ids, at least one."""
-    seed: int
-    on_chunk: Callable[[Chunk], None]
-    on_end: Callable[[BaseException | None], None]
-    added: int = 0
-    """Tokens at the beginning of ``prompt`` that the engine put there: not counted or echoed."""
-    measure_from: int = 0
-    """With ``echo`` and ``logprobs``, the first prompt token whose rivals are wanted."""
-    cancelled: bool = field(default=False, init=False)
-    open_choices: int = field(default=0, init=False)
-    ended: bool = field(default=False, init=False)
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Tokens of the client's prompt."""
-        return len(self.prompt) - self.added
-
-    def cancel(self) -> None:
-        """Stop as soon as possible; may be called on any thread, more than once."""
-        self.cancelled = True
-
-    def end(self, error: BaseException | None = None) -> None:
-        if not self.ended:
-            self.ended = True
-            self.on_end(error)
-
-
-@dataclass(eq=False)
-class _Prompt:
-    """A prompt being read, and what its choices begin with."""
-
-    job: Job
-    cache: KeyValueCache
-    measured: list[Measured | None]
-    logits: Tensor | None = None
-    """``(1, vocab_size)`` after the last token."""
-    next_choice: int = 0
-
-
-@dataclass(eq=False)
-class _Row:
-    """One choice being written."""
-
-    job: Job
-    choice: int
-    cache: KeyValueCache
-    chooser: Chooser
-    writer: Writer
-    limit: int
-    """The most tokens it may generate."""
-    last: int = -1
-    generated: int = 0
-
-    def emit(self, text: str, tokens: tuple[TokenResult, ...], reason: FinishReason | None) -> None:
-        if text or tokens or reason:
-            self.job.on_chunk(
-                Chunk(self.choice, text, tokens, reason, self.job.prompt_tokens, self.generated)
-            )
 
 
 class Scheduler:
@@ -105,8 +35,8 @@ class Scheduler:
         self._vocabulary = tokenizer.vocabulary_size
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._waiting: deque[Job] = deque()
-        self._reading: _Prompt | None = None
-        self._running: list[_Row] = []
+        self._reading: Prompt | None = None
+        self._running: list[Row] = []
         self._lock = threading.Lock()
         self._closed = False
         # OpenMP keeps its thread count per thread; what the program chose must hold here, too.
@@ -213,7 +143,7 @@ class Scheduler:
         if self._reading is None and self._waiting and len(self._running) < self._capacity:
             job = self._waiting.popleft()
             cache = KeyValueCache(self._runner.config, self._runner.dtype, self._runner.device)
-            self._reading = _Prompt(job, cache, [None])
+            self._reading = Prompt(job, cache, [None])
         prompt = self._reading
         if prompt is None:
             return
@@ -230,7 +160,7 @@ class Scheduler:
         measured = job.request.echo and job.request.logprobs is not None
         return job.request.max_tokens > 0 or measured
 
-    def _read(self, prompt: _Prompt) -> None:
+    def _read(self, prompt: Prompt) -> None:
         """Read the next piece; with the last one come the logits of what follows."""
         job, cache = prompt.job, prompt.cache
         begin, total = cache.length, len(job.prompt)
@@ -262,10 +192,10 @@ class Scheduler:
 
     # -- choices -----------------------------------------------------------------------------------
 
-    def _begin_choices(self, prompt: _Prompt) -> None:
+    def _begin_choices(self, prompt: Prompt) -> None:
         """Let choices of a prompt that has been read begin, as many as there is room for."""
         job = prompt.job
-        rows: list[_Row] = []
+        rows: list[Row] = []
         while prompt.next_choice < job.request.n and (
             len(self._running) + len(rows) < self._capacity
         ):
@@ -282,13 +212,13 @@ class Scheduler:
         else:
             self._advance(rows, prompt.logits.expand(len(rows), -1))
 
-    def _new_row(self, prompt: _Prompt) -> _Row:
+    def _new_row(self, prompt: Prompt) -> Row:
         job = prompt.job
         room = self._runner.config.context_length - len(job.prompt)
         limit = min(job.request.max_tokens, room)
         last = prompt.next_choice == job.request.n - 1
         job.open_choices += 1
-        return _Row(
+        return Row(
             job,
             prompt.next_choice,
             prompt.cache if last else prompt.cache.copy(),
@@ -299,7 +229,7 @@ class Scheduler:
             limit,
         )
 
-    def _echo(self, row: _Row, prompt: _Prompt) -> None:
+    def _echo(self, row: Row, prompt: Prompt) -> None:
         job = row.job
         if not job.request.echo:
             return
@@ -325,7 +255,7 @@ class Scheduler:
                 row.cache.advance(1)
             self._advance(rows, self._runner.project(hidden[:, 0]))
 
-    def _advance(self, rows: Sequence[_Row], logits: Tensor) -> None:
+    def _advance(self, rows: Sequence[Row], logits: Tensor) -> None:
         """Choose and write the next token of ``rows``, given ``(rows, vocab_size)`` logits."""
         # The model may have more ids than the tokenizer: padding, which must not be chosen.
         tokens = choose(logits[:, : self._vocabulary], [row.chooser for row in rows])
@@ -346,7 +276,7 @@ class Scheduler:
                 row.emit(text, results, None)
 
     def _measure_choices(
-        self, rows: Sequence[_Row], logits: Tensor, tokens: Sequence[int]
+        self, rows: Sequence[Row], logits: Tensor, tokens: Sequence[int]
     ) -> list[Measured | None]:
         tops = [row.job.request.logprobs for row in rows]
         asked = [index for index, top in enumerate(tops) if top is not None]
@@ -361,7 +291,7 @@ class Scheduler:
         return measured
 
     def _leave(
-        self, row: _Row, text: str, tokens: tuple[TokenResult, ...], reason: FinishReason
+        self, row: Row, text: str, tokens: tuple[TokenResult, ...], reason: FinishReason
     ) -> None:
         self._running.remove(row)
         row.emit(text, tokens, reason)
