@@ -19,7 +19,7 @@ import pytest
 
 from hyperclova.tokenizer import Tokenizer
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds for anything that a busy machine may take long over."""
 
 
@@ -125,9 +125,11 @@ def studio(
     roomy_model_directory: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Studio]:
     studio = Studio(roomy_model_directory, tmp_path_factory.mktemp("home"))
-    studio.start()
-    yield studio
-    studio.stop()
+    try:
+        studio.start()
+        yield studio
+    finally:
+        studio.stop()
 
 
 def chromium() -> str | None:

@@ -111,3 +111,19 @@ def test_a_new_text_is_one_undo_away_from_the_old(page: Any) -> None:
     assert value(page) == "" and page.locator("#gallery").is_visible()
     page.locator("#text").press("Control+z")
     assert value(page) == PROMPT
+
+
+def test_of_two_drafts_the_younger_is_shown_and_the_other_is_one_undo_away(
+    page: Any, studio: Any
+) -> None:
+    page.route("**/api/desk", lambda route: route.abort())
+    write(page, "이 창에서 쓴 글")
+    page.wait_for_function(
+        "() => /저장하지 못했/.test(document.getElementById('saved').textContent)"
+    )
+    studio.lay_desk(("human", "다른 창에서 나중에 쓴 글"))
+    page.reload()
+    page.wait_for_selector("html[data-alive]")
+    assert value(page) == "다른 창에서 나중에 쓴 글"
+    page.locator("#text").press("Control+z")
+    assert value(page) == "이 창에서 쓴 글"

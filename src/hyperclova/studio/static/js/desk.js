@@ -26,26 +26,26 @@ export class Desk {
     });
   }
 
-  /** The draft to begin with: the server's, or what this browser could not hand over. */
+  /** The draft to begin with: the server's, or a younger one that this browser could not hand over
+   * (`unsaved`). The other of the two is `earlier`: one undo away. */
   begin() {
     /** @type {Draft} */ const saved = page.desk;
-    /** @type {(Draft & {version: any}) | null} */ let kept = null;
+    /** @type {(Draft & {at: number}) | null} */ let kept = null;
     try { kept = JSON.parse(localStorage.getItem(KEY) ?? "null"); } catch { /* not ours, or no storage */ }
-    if (!kept) { this.#say("restored"); return { draft: saved, earlier: null }; }
-    const same = JSON.stringify(kept.document) === JSON.stringify(saved.document);
-    if (kept.version === this.version) {
-      if (!same) this.changed();
-      return { draft: kept, earlier: null };
+    this.#say("restored");
+    if (!kept) return { draft: saved, earlier: null, unsaved: false };
+    const different = JSON.stringify(kept.document) !== JSON.stringify(saved.document);
+    if (!this.version || kept.at > Date.parse(this.version)) {
+      return { draft: kept, earlier: different && this.version ? saved : null, unsaved: true };
     }
-    // Somebody saved since: theirs stands, and ours is one undo away.
     this.#forget();
-    return { draft: saved, earlier: same ? null : kept };
+    return { draft: saved, earlier: different ? kept : null, unsaved: false };
   }
 
   changed() {
     this.dirty = true;
     try {
-      localStorage.setItem(KEY, JSON.stringify({ ...this.current(), version: this.version }));
+      localStorage.setItem(KEY, JSON.stringify({ ...this.current(), at: Date.now() }));
     } catch { /* full or forbidden: the server still gets it */ }
     this.#say("saving");
     clearTimeout(this.timer);
@@ -92,7 +92,7 @@ export class Desk {
 
   /** @param {"saving" | "saved" | "unsaved" | "restored"} what */
   #say(what) {
-    const when = what === "restored" ? this.version && new Date(typeof this.version === "number" ? this.version * 1000 : this.version) : new Date();
+    const when = what === "restored" ? this.version && new Date(this.version) : new Date();
     element("saved").textContent = when ? t(`desk.${what === "restored" ? "saved" : what}`, { time: times.format(when) }) : "";
   }
 }

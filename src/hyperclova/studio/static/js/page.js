@@ -12,6 +12,7 @@ import { showError, State } from "./state.js";
 import { Text } from "./text.js";
 import { TokenCount } from "./count.js";
 
+let opened = false; // until then, what changes is only what was kept
 const mac = /Mac|iPhone|iPad/.test(navigator.platform);
 
 const editor = new Editor(element("text"), element("overlay"));
@@ -87,7 +88,7 @@ editor.onChange = (text) => {
     if (state.own?.[0] === "done") state.clear();
     count.recount(text.string);
   }
-  desk.changed();
+  if (opened) desk.changed();
   refresh();
 };
 generation.onChange = refresh;
@@ -186,10 +187,12 @@ for (const link of /** @type {NodeListOf<HTMLAnchorElement>} */ (document.queryS
   });
 }
 
-const { draft, earlier } = desk.begin();
+const { draft, earlier, unsaved } = desk.begin();
 if (earlier) { editor.set(Text.from(earlier.document.segments)); editor.record(); }
 editor.set(Text.from(draft.document.segments));
 parameters.fill(draft.parameters);
 if (draft.parameters.logprobs) showProbabilities(true);
+opened = true;
+if (unsaved) desk.changed();
 state.onEngine();
 document.documentElement.dataset.alive = ""; // the page answers keys from here on

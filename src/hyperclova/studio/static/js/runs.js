@@ -6,8 +6,8 @@ const PAUSE = 200; // milliseconds between typing and searching
 
 const times = new Intl.DateTimeFormat(page.language, { dateStyle: "medium", timeStyle: "short" });
 
-/** @param {string | number} when a time as the server writes it: ISO, or seconds */
-const readable = (when) => times.format(new Date(typeof when === "number" ? when * 1000 : when));
+/** @param {string} when a time as the server writes it */
+const readable = (when) => times.format(new Date(when));
 
 /** The end of a text, where its continuation begins. @param {string} text */
 const ending = (text) => {
