@@ -90,6 +90,7 @@ def save_model(
     tree["dtype"] = str(dtype).removeprefix("torch.")
     weights = directory / (WEIGHTS + ".incomplete")
     safetensors.torch.save_file(state, weights, metadata={"format": "pt"})
+    weights.chmod(0o644)  # safetensors keeps its files to their owner; a model is to be shared
     weights.replace(directory / WEIGHTS)
     config = directory / (CONFIG + ".incomplete")
     config.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
