@@ -83,21 +83,21 @@ def _export(model: "GPT", config: "PretrainingConfig", directory: Path) -> None:
 
 def _sampler(config: "PretrainingConfig") -> "Sampler":
     """Samples come from the engine, so that they are what users of the model will get."""
+    import tempfile
+
     from hyperclova.inference import Engine
+    from hyperclova.inference.protocol import Request, Sampling
+    from hyperclova.pretraining.export import export_model
     from hyperclova.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(config.data.tokenizer)
 
     def sample(model: "GPT", section: "SamplesSection") -> Sequence[str]:
-        engine = Engine.from_model(model.eval(), tokenizer)
-        return [
-            engine.generate(
-                prompt,
-                max_tokens=section.max_tokens,
-                temperature=section.temperature,
-                seed=config.training.seed,
-            ).text
-            for prompt in section.prompts
-        ]
+        sampling = Sampling(temperature=section.temperature, seed=config.training.seed)
+        requests = [Request(prompt, section.max_tokens, sampling) for prompt in section.prompts]
+        with tempfile.TemporaryDirectory() as directory:
+            export_model(model, tokenizer, Path(directory))
+            with Engine(directory) as engine:
+                return [completion.text for completion in engine.generate(requests)]
 
     return sample
