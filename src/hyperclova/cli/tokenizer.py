@@ -203,7 +203,7 @@ def _print(measurements: "list[Measurement]") -> None:
     table = Table(
         title=(
             f"{first.documents:,} documents, {first.characters:,} characters, "
-            f"{first.bytes / 1e6:,.2f} MB; one thread"
+            f"{first.bytes / 1e6:,.2f} MB; one thread, processor time"
         ),
         title_justify="left",
     )
@@ -239,7 +239,7 @@ def _print(measurements: "list[Measurement]") -> None:
 
 
 def _name(path: Path) -> str:
-    return path.resolve().name
+    return path.absolute().name
 
 
 def _default() -> Path:
