@@ -60,8 +60,8 @@ export class Parameters {
     const reset = /** @type {HTMLElement} */ (box.querySelector("[data-reset]"));
     const usual = definition.default === null || same(definition.default, []) ? t("parameter.empty") : String(definition.default);
     reset.hidden = !changed;
-    reset.textContent = t("parameter.reset", { value: usual });
-    reset.ariaLabel = t("parameter.reset_long", { name: definition.name, value: usual });
+    reset.textContent = t("parameter.reset");
+    reset.title = reset.ariaLabel = t("parameter.reset_long", { name: definition.name, value: usual });
   }
 
   /** How many in a folded section were changed. */
