@@ -6,6 +6,7 @@ or ``error`` for each request.
 """
 
 import argparse
+import contextlib
 import ctypes
 import os
 import queue
@@ -92,7 +93,8 @@ class _Connection:
         done.wait()
 
     def _receive(self) -> None:
-        with self._channel.makefile("rb") as stream:
+        # A parent that leaves while we write to it resets the connection: the same as its end.
+        with self._channel.makefile("rb") as stream, contextlib.suppress(ConnectionError):
             while len(header := stream.read(wire.HEADER)) == wire.HEADER:
                 self.incoming.put(wire.unpack(stream.read(wire.length(header))))
         # The parent closed the connection or is gone: nobody is left to work for. No clean-up

@@ -26,7 +26,7 @@ State = Literal["loading", "ready", "restarting", "failed", "stopped"]
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds before a restart; doubles with each death
 _STEADY = 60.0  # seconds of work after which earlier deaths are forgotten
 _FRUITLESS_STARTS = 3  # deaths before the model was ready, after which we give up
-_FAREWELL = 3.0  # seconds a child may take to end by itself
+_FAREWELL = 1.0  # seconds a child may take to end by itself; it has nothing to save
 
 
 class EngineError(Exception):
