@@ -1,6 +1,7 @@
 """Sampling against a direct, slow reading of the definition."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -46,6 +47,9 @@ def expected(
     best_first = sorted(range(VOCABULARY), key=lambda token: (-scores[token], token))
     if sampling.temperature == 0:
         return best_first[0]
+    # Scores that differ by less than exp can tell are equal or not as rounding has it.
+    ordered = [scores[token] for token in best_first]
+    assume(all(high == low or high - low > 1e-9 for high, low in pairwise(ordered)))
     best = scores[best_first[0]]
     weights = [math.exp((score - best) / sampling.temperature) for score in scores]
     kept = best_first[: sampling.top_k] if sampling.top_k else best_first
