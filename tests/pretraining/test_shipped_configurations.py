@@ -82,7 +82,7 @@ def test_the_tiny_configuration_trains(tmp_path: Path) -> None:
     hyperclova(*tokenize.split(), "--held-out", "0.1", "--workers", "1")
     hyperclova(
         *("pretrain", "configs/pretrain/tiny.toml", "--threads", "1"),
-        *("training.tokens=16384", "logging.every_steps=1", "samples.every_steps=0"),
+        *("training.tokens=16384", "logging.every_steps=1", "samples.every_steps=8"),
     )
     run = tmp_path / "runs" / "tiny"
     losses = [record["loss"] for record in read_metrics(run / "metrics.jsonl", "train")]
@@ -90,6 +90,8 @@ def test_the_tiny_configuration_trains(tmp_path: Path) -> None:
     assert losses[-1] < losses[0]
     (evaluation,) = read_metrics(run / "metrics.jsonl", "evaluation")
     assert evaluation["bits_per_byte"] > 0
+    (samples,) = read_metrics(run / "metrics.jsonl", "samples")
+    assert len(samples["texts"]) == len(samples["prompts"]) == 3
     assert json.loads((run / "run.json").read_text())["configuration"]["model"]["layers"] == 4
 
     hyperclova("export", "runs/tiny", "runs/exported", "--weights", "bfloat16")
