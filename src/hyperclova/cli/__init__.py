@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _register_verbs() -> None:
-    """Hang every verb on the application, in the order in which a model comes to life."""
+    """Hang every verb on the application."""
     from hyperclova.cli import export, generate, pretrain, studio, tokenize, tokenizer
 
     application.add_typer(tokenizer.application)

@@ -87,4 +87,6 @@ def tokenize(
             f"{receipt.contaminated:,}",
             f"{receipt.empty:,}",
         )
+    if not console.is_terminal:
+        console = Console(width=120)  # a file or pipe has no width of its own to cut columns to
     console.print(table)

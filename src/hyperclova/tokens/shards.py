@@ -2,9 +2,9 @@
 
 A shard is three files with one stem::
 
-    wiki-00000.tokens.npy    ids, uint16 (or uint32 past 65,536 tokens)
-    wiki-00000.offsets.npy   where each document begins, and the end; int64
-    wiki-00000.json          source, counts, tokenizer fingerprint
+    FILE-wiki-00000.tokens.npy    ids, uint16 (or uint32 past 65,536 tokens)
+    FILE-wiki-00000.offsets.npy   where each document begins, and the end; int64
+    FILE-wiki-00000.json          source, counts, tokenizer fingerprint
 
 Documents are followed by an end-of-text token each. The JSON is written last and names the size
 of the arrays, so what a crash leaves behind never reads as a whole shard.
