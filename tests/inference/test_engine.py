@@ -89,7 +89,7 @@ def requests() -> st.SearchStrategy[Request]:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(batch=st.lists(requests(), min_size=2, max_size=8))
 def test_text_does_not_depend_on_the_batch(engine: Engine, batch: list[Request]) -> None:
     together = engine.generate(batch)
