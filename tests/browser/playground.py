@@ -32,6 +32,15 @@ def generate(page: Any) -> str:
     return after[len(before) :]
 
 
+def generate_at_length(page: Any, prompt: str) -> None:
+    """Begin a generation that goes on for thousands of tokens, and wait for its first words."""
+    set_parameter(page, "max_tokens", 8000)
+    page.locator("#text").press("Control+Enter")
+    page.wait_for_function(
+        "length => document.getElementById('text').value.length > length + 10", arg=len(prompt)
+    )
+
+
 def value(page: Any) -> str:
     return page.locator("#text").input_value()
 

@@ -45,7 +45,7 @@ def test_axe_finds_nothing(visit: Any, studio: Any, scheme: str) -> None:
     page.locator("#runs-list li").first.wait_for()
     assert violations(page) == []
     page.keyboard.press("Escape")
-    write(page, "가나다라마바사 " * 800)
+    write(page, "가나다라마바사 " * 2000)
     page.locator("#text").press("Control+Enter")
     page.locator(".error").wait_for()
     assert violations(page) == []

@@ -93,24 +93,30 @@ def test_a_click_on_a_token_opens_its_alternatives_and_typing_closes_them(
     assert page.locator("#alternatives").count() == 0
 
 
-def test_text_that_stands_already_is_scored_like_text_just_written(
-    visit: Any, page: Any, written: str
-) -> None:
-    """What streaming said about a token and what scoring says later are the same."""
-    labels = "nodes => nodes.map(node => node.ariaLabel)"
-    told = page.locator(".token").evaluate_all(labels)
-    # Only if reading the text again gives the same tokens can their probabilities be compared.
-    with page.expect_response("**/api/desk"):
+def test_text_that_stands_already_is_scored_by_the_model(visit: Any, studio: Any) -> None:
+    continuation = " 착한 나무꾼이 살았습니다. 나무꾼은 날마다 산에 올랐습니다."
+    studio.lay_desk(("human", PROMPT), ("model", continuation))
+    page = visit()
+    with page.expect_response("**/v1/completions") as answer:
         page.locator("#show-probabilities").click()
-    later = visit()
-    with later.expect_response("**/v1/completions") as answer:
-        later.locator("#show-probabilities").click()
     body = json.loads(answer.value.request.post_data)
     assert (body["echo"], body["max_tokens"], body["logprobs"]) == (True, 0, 5)
-    later.wait_for_selector(".token")
-    settle(later)
-    scored = later.locator(".token").evaluate_all(labels)
-    assert len(set(told) & set(scored)) >= min(len(told), len(scored)) // 4
+    assert body["prompt"] == PROMPT + continuation
+    page.wait_for_selector(".token")
+    settle(page)
+    scored = answer.value.json()["choices"][0]["logprobs"]
+    expected = [
+        f"{text.replace(' ', '␣')}, 확률 {100 * math.exp(logprob):.1f}%"
+        for text, logprob, offset in zip(
+            scored["tokens"], scored["token_logprobs"], scored["text_offset"], strict=True
+        )
+        if offset >= len(PROMPT) and not text.startswith("bytes:") and math.exp(logprob) >= 0.001
+    ]
+    labels = page.locator(".token").evaluate_all("nodes => nodes.map(node => node.ariaLabel)")
+    assert len(expected) > 3
+    assert [label for label in labels if label in expected] == expected
+    spelled = "".join(page.locator(".token").all_text_contents())
+    assert spelled and continuation.endswith(spelled)
 
 
 def test_pieces_of_characters_are_joined_and_their_probabilities_multiplied(page: Any) -> None:

@@ -4,18 +4,23 @@ from typing import Any
 
 import pytest
 
-from .playground import PROMPT, generate, set_parameter, state, value, wait_until_done, write
+from .playground import (
+    PROMPT,
+    generate,
+    generate_at_length,
+    set_parameter,
+    state,
+    value,
+    wait_until_done,
+    write,
+)
 
 pytestmark = pytest.mark.browser
 
 
 def test_the_engine_dies_while_writing_and_comes_back(page: Any, studio: Any) -> None:
     write(page, PROMPT)
-    set_parameter(page, "max_tokens", 1900)
-    page.locator("#text").press("Control+Enter")
-    page.wait_for_function(
-        "length => document.getElementById('text').value.length > length + 5", arg=len(PROMPT)
-    )
+    generate_at_length(page, PROMPT)
     studio.engine().kill()
     error = page.locator(".error")
     error.wait_for()
@@ -48,7 +53,7 @@ def test_the_engine_dies_while_nobody_writes(page: Any, studio: Any) -> None:
 
 
 def test_a_text_longer_than_the_context(page: Any) -> None:
-    write(page, "가나다라마바사 " * 800)
+    write(page, "가나다라마바사 " * 2000)
     page.wait_for_function("() => document.getElementById('count').hasAttribute('data-over')")
     page.locator("#text").press("Control+Enter")
     wait_until_done(page)

@@ -8,6 +8,7 @@ import pytest
 from .playground import (
     PROMPT,
     generate,
+    generate_at_length,
     marked,
     set_parameter,
     settle,
@@ -80,11 +81,7 @@ def test_a_letter_typed_beside_its_like_belongs_to_the_typist(page: Any) -> None
 
 def test_stop_keeps_what_was_written(page: Any) -> None:
     write(page, PROMPT)
-    set_parameter(page, "max_tokens", 1900)
-    page.locator("#text").press("Control+Enter")
-    page.wait_for_function(
-        "length => document.getElementById('text').value.length > length + 10", arg=len(PROMPT)
-    )
+    generate_at_length(page, PROMPT)
     assert page.locator("#stop").is_visible() and not page.locator("#generate").is_visible()
     assert page.locator("#text").get_attribute("aria-busy") == "true"
     page.keyboard.press("Escape")
@@ -118,11 +115,7 @@ def test_undo_goes_past_a_generation_and_redo_brings_it_back(page: Any) -> None:
 
 def test_undo_while_the_model_writes_stops_it(page: Any) -> None:
     write(page, PROMPT)
-    set_parameter(page, "max_tokens", 1900)
-    page.locator("#text").press("Control+Enter")
-    page.wait_for_function(
-        "length => document.getElementById('text').value.length > length", arg=len(PROMPT)
-    )
+    generate_at_length(page, PROMPT)
     page.locator("#text").press("Control+z")
     page.wait_for_function("prompt => document.getElementById('text').value === prompt", arg=PROMPT)
 
@@ -226,5 +219,5 @@ def test_tokens_are_counted(page: Any, studio: Any) -> None:
     expected = studio.call("POST", "/tokenize", {"prompt": PROMPT})["count"]
     page.wait_for_function(
         "text => document.getElementById('count').textContent === text",
-        arg=f"{expected} / 2,048 토큰",
+        arg=f"{expected} / 8,192 토큰",
     )

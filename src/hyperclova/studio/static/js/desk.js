@@ -4,6 +4,7 @@ import { element, page, t } from "./messages.js";
 import { call } from "./server.js";
 
 const PAUSE = 600; // milliseconds without a change after which the draft is saved
+const KEEP = 150; // and the longest that this browser lags behind
 const RETRY = 5000;
 const KEEPALIVE_LIMIT = 60_000; // bytes that a leaving page may still send
 const KEY = "hyperclova.desk";
@@ -19,10 +20,14 @@ export class Desk {
     this.version = page.desk.updated_at;
     this.dirty = false;
     this.timer = 0;
+    this.keeping = 0;
+    this.changedAt = 0;
     /** @type {Promise<void> | null} */ this.saving = null;
     addEventListener("pagehide", () => this.#leave());
     document.addEventListener("visibilitychange", () => {
-      if (document.visibilityState === "hidden" && this.dirty) this.save();
+      if (document.visibilityState !== "hidden" || !this.dirty) return;
+      this.#keep();
+      this.save();
     });
   }
 
@@ -44,12 +49,20 @@ export class Desk {
 
   changed() {
     this.dirty = true;
-    try {
-      localStorage.setItem(KEY, JSON.stringify({ ...this.current(), at: Date.now() }));
-    } catch { /* full or forbidden: the server still gets it */ }
+    this.changedAt = Date.now();
+    this.keeping ||= setTimeout(() => this.#keep(), KEEP);
     this.#say("saving");
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.save(), PAUSE);
+  }
+
+  #keep() {
+    clearTimeout(this.keeping);
+    this.keeping = 0;
+    if (!this.dirty) return;
+    try {
+      localStorage.setItem(KEY, JSON.stringify({ ...this.current(), at: this.changedAt }));
+    } catch { /* full or forbidden: the server still gets it */ }
   }
 
   /** Save now, and wait until it is done. */
@@ -80,6 +93,7 @@ export class Desk {
 
   #leave() {
     if (!this.dirty) return;
+    this.#keep();
     const body = this.current();
     if (new Blob([JSON.stringify(body)]).size < KEEPALIVE_LIMIT) {
       call("PUT", "/api/desk", body, { keepalive: true }).catch(() => {}); // this browser still has it

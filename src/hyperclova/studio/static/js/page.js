@@ -67,11 +67,20 @@ function showProbabilities(shown) {
   if (shown) generation.score();
 }
 
+let counting = 0;
+/** Say who wrote how much; once per frame, since a long text takes a while to count. */
+function countAuthors() {
+  counting ||= requestAnimationFrame(() => {
+    counting = 0;
+    const model = editor.text.written("model");
+    element("authors").textContent = model ? t("document.authors", { human: number(editor.text.written("human")), model: number(model) }) : "";
+  });
+}
+
 function refresh() {
   const text = editor.text;
   const busy = generation.running;
-  const model = text.written("model");
-  element("authors").textContent = model ? t("document.authors", { human: number(text.written("human")), model: number(model) }) : "";
+  countAuthors();
   element("gallery").hidden = text.string !== "" || busy;
   element("generate").hidden = busy;
   element("stop").hidden = !busy;
