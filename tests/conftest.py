@@ -1,5 +1,6 @@
 """What every floor's tests stand on: Korean texts, a small tokenizer, a small model."""
 
+import os
 from pathlib import Path
 
 import hypothesis
@@ -12,6 +13,16 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 TEXTS = Path(__file__).parent / "texts"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked ``data`` run where HYPERCLOVA_DATA names the data sets."""
+    if os.environ.get("HYPERCLOVA_DATA"):
+        return
+    skip = pytest.mark.skip(reason="HYPERCLOVA_DATA is not set")
+    for item in items:
+        if item.get_closest_marker("data"):
+            item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")

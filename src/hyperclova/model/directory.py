@@ -5,11 +5,14 @@ weights and the shape, which load in ``transformers`` as they are.
 """
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from torch.overrides import TorchFunctionMode
 
 from hyperclova.errors import UserError
 from hyperclova.model.convert import config_from_gpt2, config_to_gpt2, from_gpt2, to_gpt2
@@ -59,7 +62,7 @@ def load_model(
         name: tensor.to(dtype)
         for name, tensor in from_gpt2(stored, config.layers, where=str(path)).items()
     }
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         model = GPT(config)
     try:
         model.load_state_dict(state, assign=True)
@@ -67,6 +70,22 @@ def load_model(
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: weights do not fit {CONFIG}: {reason}") from None
     return model.eval()
+
+
+class _Undrawn(TorchFunctionMode):
+    """Skips ``torch.nn.init``: on the meta device it draws nothing but loads torch's compiler."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        arguments: tuple[Any, ...] = (),
+        keywords: dict[str, Any] | None = None,
+    ) -> Any:
+        keywords = keywords or {}
+        if getattr(function, "__module__", "") == "torch.nn.init":
+            return keywords["tensor"] if "tensor" in keywords else arguments[0]
+        return function(*arguments, **keywords)
 
 
 def save_model(
