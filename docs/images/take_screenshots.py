@@ -17,7 +17,7 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-PROMPT = "옛날 옛적 어느 산골 마을에 마음씨 착한 나무꾼이 살았습니다. 어느 날 나무꾼은"
+PROMPT = "저는 두 아이를 키우는 엄마입니다. 요즘 아이들이 다니는 학교 앞 도로가"
 LIMIT = 300_000
 """Bytes that a picture in the repository may have."""
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--address", default="http://127.0.0.1:8321")
     parser.add_argument("--prompt", default=PROMPT)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--max-tokens", type=int, default=120)
+    parser.add_argument("--max-tokens", type=int, default=100)
     parser.add_argument("--directory", type=Path, default=Path(__file__).parent)
     asked = parser.parse_args()
     desk = f"{asked.address}/api/desk"

@@ -30,7 +30,7 @@ EXAMPLES = (
     Example(
         "story", "옛날 옛적 어느 산골 마을에 마음씨 착한 나무꾼이 살았습니다. 어느 날 나무꾼은"
     ),
-    Example("encyclopedia", "한라산은 제주특별자치도에 있는"),
+    Example("petition", "저는 두 아이를 키우는 엄마입니다. 요즘 아이들이 다니는 학교 앞 도로가"),
     Example("review", "이 영화를 두 번이나 봤다. 무엇보다"),
     Example(
         "pattern",
