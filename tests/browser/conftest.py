@@ -145,7 +145,8 @@ def chromium() -> str | None:
     return named or next(filter(None, map(shutil.which, names)), None)
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while Playwright lives, its event loop keeps others out of the thread.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     executable = chromium()
     if executable is None:
