@@ -123,6 +123,8 @@ def _convert(hint: Any, value: Any, where: str, name: str) -> Any:
         return {
             key: _convert(arguments[1], item, where, f"{name}.{key}") for key, item in value.items()
         }
+    if hint is Any:
+        return value
     if hint is Path and isinstance(value, str):
         return Path(value).expanduser()
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

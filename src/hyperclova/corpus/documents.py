@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import orjson
 import zstandard
 
 from hyperclova.errors import UserError
@@ -32,6 +33,18 @@ class Document:
     title: str
     text: str
     meta: dict[str, Any] = field(default_factory=dict)
+
+
+def serialise(document: Document) -> bytes:
+    """The document as one JSON line; what ``meta`` holds becomes keys of its own again."""
+    record = {
+        "id": document.id,
+        "source": document.source,
+        "title": document.title,
+        "text": document.text,
+    }
+    record.update((key, value) for key, value in document.meta.items() if key not in _FIELDS)
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def read_documents(paths: Iterable[Path | str]) -> Iterator[Document]:

@@ -55,8 +55,10 @@ class DataSection:
 
 @dataclass(frozen=True)
 class OptimizerSection:
-    """AdamW with linear warm-up and a cosine down to a fraction of the peak."""
+    """AdamW or Muon, with linear warm-up and a cosine down to a fraction of the peak."""
 
+    name: Literal["adamw", "muon"] = "adamw"
+    """``muon`` orthogonalises the updates of the blocks' matrices; AdamW keeps the rest."""
     learning_rate: float | None = None
     """Peak. None takes the paper's (Table 2) for a model given by size."""
     warmup_tokens: int = 0
@@ -64,6 +66,8 @@ class OptimizerSection:
     """Last learning rate over the peak (the paper: 1/10)."""
     beta1: float = 0.9
     beta2: float = 0.95
+    momentum: float = 0.95
+    """Of Muon's matrices."""
     epsilon: float = 1e-8
     weight_decay: float = 0.1
     """On matrices and embeddings only."""

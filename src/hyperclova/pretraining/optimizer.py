@@ -1,23 +1,37 @@
-"""AdamW, its parameter groups, and the learning rate of every step."""
+"""The optimiser, its parameter groups, and the learning rate of every step."""
 
 import math
+from typing import Any
 
-import torch
-from torch import nn
-
+from hyperclova.model.gpt import GPT
 from hyperclova.pretraining.config import OptimizerSection
+from hyperclova.pretraining.muon import Muon
 
 
-def build_optimizer(
-    model: nn.Module, section: OptimizerSection, learning_rate: float
-) -> torch.optim.AdamW:
-    """Fused AdamW; weight decay on matrices and embeddings, none on biases and LayerNorm."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": section.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+def build_optimizer(model: GPT, section: OptimizerSection, learning_rate: float) -> Muon:
+    """Fused AdamW; weight decay on matrices and embeddings, none on biases and LayerNorm.
+
+    With ``name = "muon"`` the matrices of the blocks take Muon's step instead.
+    """
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    inner = {p for n, p in named if section.name == "muon" and p.dim() == 2 and "blocks." in n}
+    rest = [p for _, p in named if p not in inner]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in rest if p.dim() >= 2], "weight_decay": section.weight_decay},
+        {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
+    if inner:
+        stacked = [(p, 3 if "query_key_value" in n else 1) for n, p in named if p in inner]
+        groups.append(
+            {
+                "params": [parameter for parameter, _ in stacked],
+                "parts": [parts for _, parts in stacked],
+                "weight_decay": section.weight_decay,
+                "betas": (section.momentum, section.beta2),
+                "orthogonal": True,
+            }
+        )
+    return Muon(
         groups,
         lr=learning_rate,
         betas=(section.beta1, section.beta2),

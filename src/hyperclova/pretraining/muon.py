@@ -1,0 +1,84 @@
+"""Muon: momentum whose direction is orthogonalised, for the matrices inside the decoder.
+
+Source: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024), with
+the update scaled to AdamW's usual size (Liu et al. 2025, "Muon is scalable for LLM training",
+eq. 4), so that one learning rate and one weight decay serve both kinds of parameter.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_STEPS = 5
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+_RMS = 0.2
+"""Root mean square of an AdamW update in practice, in units of the learning rate."""
+
+
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """About ``U Vᵀ`` of each matrix ``U S Vᵀ``, by five Newton-Schulz steps of fifth degree.
+
+    Singular values end between 0.7 and 1.2: near enough to one, as Jordan et al. found, and
+    far cheaper than a decomposition.
+
+    Args:
+        matrices: ``(count, rows, columns)``.
+    """
+    a, b, c = _COEFFICIENTS
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
+    for _ in range(_STEPS):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.AdamW):
+    """AdamW, except in groups with ``orthogonal=True``, whose matrices take Muon's step.
+
+    Both kinds keep the same state, so that a checkpoint of one loads into the other: a Muon
+    matrix has its momentum in ``exp_avg`` and leaves ``exp_avg_sq`` at zero. A group's
+    ``parts`` tells for each of its matrices of how many it is stacked, row after row (a fused
+    query-key-value projection is three): each is orthogonalised by itself.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """One step of both kinds."""
+        plain = [group for group in self.param_groups if not group.get("orthogonal")]
+        special = [group for group in self.param_groups if group.get("orthogonal")]
+        self.param_groups = plain
+        try:
+            loss = super().step(closure)
+        finally:
+            self.param_groups = plain + special
+        for group in special:
+            self._orthogonal_step(group)
+        return loss
+
+    def _orthogonal_step(self, group: dict[str, Any]) -> None:
+        momentum, rate = group["betas"][0], group["lr"]
+        alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for parameter, parts in zip(group["params"], group["parts"], strict=True):
+            if parameter.grad is None:
+                continue
+            state = self.state[parameter]
+            if not state:
+                state["step"] = torch.zeros((), dtype=torch.float32)
+                state["exp_avg"] = torch.zeros_like(parameter)
+                state["exp_avg_sq"] = torch.zeros_like(parameter)
+            state["step"] += 1
+            state["exp_avg"].lerp_(parameter.grad, 1 - momentum)
+            # Nesterov: look ahead along the momentum.
+            direction = parameter.grad.lerp(state["exp_avg"], momentum)
+            parameter.mul_(1 - rate * group["weight_decay"])
+            for weight, update in zip(parameter.chunk(parts), direction.chunk(parts), strict=True):
+                alike[weight.shape].append((weight, update))
+        for shape, pairs in alike.items():
+            updates = orthogonalised(torch.stack([update for _, update in pairs]))
+            for (weight, _), update in zip(pairs, updates, strict=True):
+                weight.add_(update, alpha=-rate * _RMS * max(shape) ** 0.5)
