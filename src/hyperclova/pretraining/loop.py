@@ -21,6 +21,7 @@ import torch
 
 import hyperclova
 from hyperclova.configuration import to_mapping
+from hyperclova.durable import write_json
 from hyperclova.errors import UserError
 from hyperclova.model import GPT, cost
 from hyperclova.pretraining import checkpoint
@@ -31,7 +32,6 @@ from hyperclova.pretraining.optimizer import build_optimizer, learning_rate
 from hyperclova.pretraining.step import bits_per_byte, training_step
 from hyperclova.tokenizer import Tokenizer
 from hyperclova.tokens.batches import TokenData, held_out_windows
-from hyperclova.tokens.shards import write_json
 from hyperclova.tokens.tokenize import HELD_OUT, TRAIN
 
 Sampler = Callable[[GPT, SamplesSection], Sequence[str]]

@@ -12,7 +12,6 @@ of the arrays, so what a crash leaves behind never reads as a whole shard.
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperclova import durable
 from hyperclova.errors import UserError
 
 Tokens = NDArray[np.uint16] | NDArray[np.uint32]
@@ -70,27 +70,11 @@ def write_shard(
     if len(tokens) != index.tokens or len(documents) != index.documents:
         raise ValueError("the index does not count what the shard holds")
     for suffix, array in (("tokens", tokens), ("offsets", offsets)):
-        final = directory / f"{stem}.{suffix}.npy"
-        partial = final.with_name(final.name + ".incomplete")
-        with partial.open("wb") as file:
+        with durable.writing(directory / f"{stem}.{suffix}.npy") as file:
             np.save(file, array)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(final)
     path = directory / f"{stem}.json"
-    write_json(path, dataclasses.asdict(index))
+    durable.write_json(path, dataclasses.asdict(index))
     return path
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write JSON so that the file is either the old one or the new one, never a half."""
-    partial = path.with_name(path.name + ".incomplete")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def open_shard(path: Path) -> Shard:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from hyperclova.corpus.contamination import Contamination
 from hyperclova.corpus.documents import Document, read_documents
+from hyperclova.durable import write_json
 from hyperclova.errors import UserError
 from hyperclova.tokenizer import Tokenizer
-from hyperclova.tokens.shards import ShardIndex, token_type, write_json, write_shard
+from hyperclova.tokens.shards import ShardIndex, token_type, write_shard
 
 TRAIN, HELD_OUT = "train", "held-out"
 _DOCUMENTS_PER_JOB = 256
