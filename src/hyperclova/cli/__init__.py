@@ -23,6 +23,13 @@ _EXTRA_OF = {
     "torch": "engine",
     "safetensors": "engine",
     "matplotlib": "report",
+    "distributed": "corpus",
+    "fsspec": "corpus",
+    "mwparserfromhell": "corpus",
+    "pyarrow": "corpus",
+    "sklearn": "corpus",
+    "trafilatura": "corpus",
+    "yaml": "corpus",
     "fastapi": "studio",
     "uvicorn": "studio",
     "sqlalchemy": "studio",
@@ -56,8 +63,9 @@ def main() -> None:
 
 def _register_verbs() -> None:
     """Hang every verb on the application."""
-    from hyperclova.cli import export, generate, pretrain, studio, tokenize, tokenizer
+    from hyperclova.cli import corpus, export, generate, pretrain, studio, tokenize, tokenizer
 
+    application.add_typer(corpus.application)
     application.add_typer(tokenizer.application)
     application.command()(tokenize.tokenize)
     application.command()(pretrain.pretrain)

@@ -6,22 +6,21 @@ required; a missing ``id`` becomes ``FILE:LINE``, and keys that are not named ab
 ``meta``.
 """
 
-import gzip
-import io
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import orjson
-import zstandard
 
+from hyperclova.corpus import compression
 from hyperclova.errors import UserError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
-_FIELDS = ("id", "source", "title", "text", "meta")
+_FIELDS = frozenset(("id", "source", "title", "text", "meta"))
+# orjson reads deeper nesting than it writes (254); shallower lines need no check.
+_DEEP = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,10 @@ def read_documents(paths: Iterable[Path | str]) -> Iterator[Document]:
             raise UserError(f"{path}: not a document file; expected {', '.join(SUFFIXES)}")
         for number, line in enumerate(read_lines(path), start=1):
             if line.strip():
-                yield _parse(line, path, number)
+                try:
+                    yield document_of(parse_json(line), path.name, number)
+                except ValueError as error:
+                    raise UserError(f"{path}, line {number}: {error}") from None
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
@@ -76,71 +78,94 @@ def read_lines(path: Path) -> Iterator[bytes]:
         UserError: the file is missing, unreadable, or a broken or cut-off archive.
     """
     try:
-        with _open(path) as stream:
-            yield from stream
-    except (zstandard.ZstdError, gzip.BadGzipFile, EOFError) as error:
+        with path.open("rb") as stream:
+            yield from compression.lines(compression.decompress(stream.read, path.name))
+    except compression.BrokenArchiveError as error:
         raise UserError(f"{path}: broken archive: {error}; fetch or write it again") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[BinaryIO]:
-    if path.suffix == ".gz":
-        with gzip.open(path, "rb") as stream:
-            yield cast(BinaryIO, stream)
-    elif path.suffix == ".zst":
-        with (
-            path.open("rb") as compressed,
-            zstandard.ZstdDecompressor().stream_reader(
-                compressed, read_across_frames=True
-            ) as plain,
-            io.BufferedReader(cast(io.RawIOBase, plain), buffer_size=1 << 20) as stream,
-        ):
-            yield cast(BinaryIO, stream)
-    else:
-        with path.open("rb") as stream:
-            yield stream
+def parse_json(line: bytes) -> Any:
+    """The value that one line of JSON holds; all of it can be written again.
 
+    ``NaN``, which Python's ``json`` and R write but JSON does not know, is read as null.
 
-def _parse(line: bytes, path: Path, number: int) -> Document:
-    where = f"{path}, line {number}"
+    Raises:
+        ValueError: not UTF-8, not JSON, a lone surrogate, too deeply nested. The message says
+            which and where in the line.
+    """
     try:
-        record = json.loads(line.decode("utf-8"))
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        value = _parse_patiently(line)
+    if line.count(b"[") + line.count(b"{") > _DEEP:
+        try:
+            orjson.dumps(value)
+        except TypeError as error:
+            raise ValueError(f"not JSON that can be written again: {error}") from None
+    return value
+
+
+def _parse_patiently(line: bytes) -> Any:
+    """What orjson refuses: an exact complaint, or the value where only a number isn't one."""
+    try:
+        value = json.loads(line.decode("utf-8"), parse_constant=lambda _: None)
     except UnicodeDecodeError as error:
-        raise UserError(f"{where}: not UTF-8: {error.reason} at byte {error.start}") from None
-    except ValueError as error:
-        raise UserError(f"{where}: not JSON: {error}") from None
-    if not isinstance(record, dict):
-        raise UserError(f"{where}: expected a JSON object, found {type(record).__name__}")
-    if "text" not in record:
-        raise UserError(f"{where}: the field 'text' is missing")
-    identifier = record.get("id")
-    if isinstance(identifier, int) and not isinstance(identifier, bool):
-        identifier = str(identifier)
-    meta = record.get("meta")
-    if meta is not None and not isinstance(meta, dict):
-        raise UserError(f"{where}: the field 'meta' is {type(meta).__name__}; expected an object")
-    others = {key: value for key, value in record.items() if key not in _FIELDS}
-    return Document(
-        id=_string(identifier, "id", where) or f"{path.name}:{number}",
-        source=_string(record.get("source"), "source", where) or "others",
-        title=_string(record.get("title"), "title", where),
-        text=_string(record["text"], "text", where),
-        meta={**others, **(meta or {})},
-    )
-
-
-def _string(value: object, name: str, where: str) -> str:
-    if value is None and name != "text":
-        return ""
-    if not isinstance(value, str):
-        raise UserError(f"{where}: the field {name!r} is {type(value).__name__}; expected a string")
+        raise ValueError(f"not UTF-8: {error.reason} at byte {error.start}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from None
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if isinstance(item, str):
+                _refuse_surrogates(item, name)
     try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:  # JSON can write "\\ud83d" alone
-        raise UserError(
-            f"{where}: the field {name!r} has a lone surrogate at character {error.start}, half "
+        orjson.dumps(value)
+    except TypeError as error:
+        raise ValueError(f"not JSON that can be written again: {error}") from None
+    return value
+
+
+def _refuse_surrogates(text: str, name: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:  # JSON can write half a pair alone
+        raise ValueError(
+            f"the field {name!r} has a lone surrogate at character {error.start}, half "
             "of a character: write the file again from its source"
         ) from None
-    return value
+
+
+def document_of(record: Any, file: str, line: int) -> Document:
+    """The document that a parsed record describes, called ``FILE:LINE`` if it names no ``id``.
+
+    Args:
+        record: what :func:`parse_json` gave, or the like: strings without lone surrogates.
+
+    Raises:
+        ValueError: not an object, no text, or a field has the wrong type.
+    """
+    if not isinstance(record, dict):
+        raise ValueError(f"expected a JSON object, found {type(record).__name__}")
+    if "text" not in record:
+        raise ValueError("the field 'text' is missing")
+    identifier: Any = record.get("id")
+    source, title = record.get("source"), record.get("title")
+    if isinstance(identifier, int) and not isinstance(identifier, bool):
+        identifier = str(identifier)
+    text, meta = record["text"], record.get("meta")
+    if not isinstance(text, str):
+        raise _wrong_type("text", text)
+    for name, value in (("id", identifier), ("source", source), ("title", title)):
+        if not (value is None or isinstance(value, str)):
+            raise _wrong_type(name, value)
+    others = {key: value for key, value in record.items() if key not in _FIELDS}
+    if meta is not None:
+        if not isinstance(meta, dict):
+            raise _wrong_type("meta", meta, "an object")
+        others.update(meta)
+    return Document(identifier or f"{file}:{line}", source or "others", title or "", text, others)
+
+
+def _wrong_type(name: str, value: object, expected: str = "a string") -> ValueError:
+    return ValueError(f"the field {name!r} is {type(value).__name__}; expected {expected}")
