@@ -107,6 +107,8 @@ class MinHash:
             mixed &= _LOW
             mixed |= np.uint64(number << 32)  # so that a round never undoes an earlier one
             np.minimum.at(flat, place.view(np.int64), mixed)
+            if number & (number + 1):  # looking whether all is full costs as much as a round
+                continue
             still = (table[unfinished] == _EMPTY).any(axis=1)
             if not still.any():
                 return table

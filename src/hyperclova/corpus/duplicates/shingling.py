@@ -42,7 +42,10 @@ class Shingles:
 
     def of(self, index: int) -> Hashes:
         """The set of document ``index``: sorted, each once."""
-        return np.unique(self.hashes[self.starts[index] : self.starts[index + 1]])
+        hashes = np.sort(self.hashes[self.starts[index] : self.starts[index + 1]])
+        new = np.ones(len(hashes), dtype=bool)
+        np.not_equal(hashes[1:], hashes[:-1], out=new[1:])
+        return hashes[new]
 
 
 def fold(text: str) -> str:
