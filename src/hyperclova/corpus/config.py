@@ -59,6 +59,9 @@ class Duplicates:
     rows: int = 6
     """Hash values in each band: a pair of Jaccard similarity ``s`` becomes a candidate with
     probability ``1 - (1 - s**rows)**bands``."""
+    fewest: int = 16
+    """Documents with fewer shingles are compared by their whole text alone: too little to tell
+    alike from same."""
     similarity: float = 0.8
     """Jaccard similarity of the sets of shingles from which two documents are near-duplicates."""
 

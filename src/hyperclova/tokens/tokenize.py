@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hyperclova.corpus.contamination import Contamination
 from hyperclova.corpus.documents import Document, read_documents
+from hyperclova.corpus.split import is_held_out
 from hyperclova.durable import write_json
 from hyperclova.errors import UserError
 from hyperclova.tokenizer import Tokenizer
@@ -115,12 +116,6 @@ def tokenize(job: Job, progress: Progress | None = None) -> list[Receipt]:
             write_json(receipt_path, asdict(receipt))
             receipts.append(receipt)
     return receipts
-
-
-def is_held_out(document_id: str, share: float) -> bool:
-    """Whether a document belongs to the held-out split: a hash of its id, nothing else."""
-    digest = hashlib.blake2b(document_id.encode(), digest_size=8, person=b"held-out").digest()
-    return int.from_bytes(digest, "big") < share * 2**64
 
 
 def _stem(path: Path) -> str:

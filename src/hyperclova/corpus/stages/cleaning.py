@@ -1,0 +1,97 @@
+"""Clean: the configured rules, one document at a time."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from hyperclova.corpus.config import CorpusConfig
+from hyperclova.corpus.documents import Document
+from hyperclova.corpus.rule import Rule, build_rule
+from hyperclova.corpus.rules import RULES
+from hyperclova.corpus.stages.lines import LineCounter
+from hyperclova.corpus.stages.workspace import (
+    LineWriter,
+    Workspace,
+    stored_documents,
+    writing_lines,
+)
+from hyperclova.corpus.tally import Tally, Volume
+
+
+def build_rules(tables: Iterable[dict[str, Any]], where: str) -> dict[str, Rule]:
+    """The rules of a configuration by their labels, in order.
+
+    A label is the rule's name, the sources in brackets if it is limited to some, and a number
+    where it would not be unique.
+    """
+    rules: dict[str, Rule] = {}
+    for table in tables:
+        rule = build_rule(table, RULES, where)
+        name = table["rule"]
+        plain = f"{name} ({', '.join(rule.sources)})" if rule.sources else name
+        label, number = plain, 1
+        while label in rules:
+            number += 1
+            label = f"{plain} #{number}"
+        rules[label] = rule
+    return rules
+
+
+def follow(
+    rules: dict[str, Rule], document: Document, tally: Tally
+) -> tuple[Document | None, str, str]:
+    """Apply rules in order until one drops the document.
+
+    Returns:
+        The document or None, and the label and reason of the rule that dropped it.
+    """
+    for label, rule in rules.items():
+        verdict = rule(document)
+        tally.note(label, document, verdict)
+        if verdict.document is None:
+            return None, label, verdict.reason
+        document = verdict.document
+    return document, "", ""
+
+
+def note_dropped(writer: LineWriter, document: Document, label: str, reason: str) -> None:
+    """Keep account of a dropped document, without its text."""
+    writer.add_record(
+        {"id": document.id, "source": document.source, "rule": label, "reason": reason}
+    )
+
+
+def clean(workspace: Workspace, piece: str, config: CorpusConfig) -> dict[str, Any]:
+    """Apply ``[[rules]]`` to a piece and count its lines.
+
+    Returns:
+        ``tally``, ``documents`` and ``bytes`` left, ``sources`` (documents by source), ``lines``
+        (different lines that might be boilerplate).
+    """
+    rules = build_rules(config.rules, "rules")
+    tally = Tally()
+    lines = LineCounter(config.repeated_lines)
+    sources: dict[str, int] = {}
+    size = 0
+    with (
+        writing_lines(workspace.file("clean", f"{piece}.jsonl.zst")) as kept,
+        writing_lines(workspace.output / "dropped" / f"{piece}-1-rules.jsonl.zst") as dropped,
+    ):
+        for document in stored_documents(workspace.file("read", f"{piece}.jsonl.zst")):
+            tally.before.setdefault(document.source, Volume()).add(document.text)
+            result, label, reason = follow(rules, document, tally)
+            if result is None:
+                note_dropped(dropped, document, label, reason)
+                continue
+            kept.add(result)
+            lines.add(result)
+            sources[result.source] = sources.get(result.source, 0) + 1
+            size += len(result.text.encode())
+    counted = lines.counted()
+    workspace.save("clean", f"{piece}.lines", counted)
+    return {
+        "tally": tally.to_mapping(),
+        "documents": kept.documents,
+        "bytes": size,
+        "sources": sources,
+        "lines": len(counted),
+    }

@@ -1,0 +1,219 @@
+"""Match: from signatures of all pieces to the documents that are dropped as duplicates.
+
+Keys are sorted within each piece; a task takes one range of keys from every piece, so memory is
+bounded by the size of a range, and ranges are as many as the corpus needs.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperclova.corpus.config import Duplicates
+from hyperclova.corpus.duplicates import (
+    candidate_pairs,
+    exact_pairs,
+    keep_best,
+    shingle_batch,
+    verify,
+)
+from hyperclova.corpus.stages.lines import hash_range
+from hyperclova.corpus.stages.signing import BAND, EXACT, RANK
+from hyperclova.corpus.stages.workspace import (
+    Workspace,
+    groups_of,
+    number_of,
+    stored_documents,
+)
+
+DROPPED = np.dtype([("row", np.uint32), ("kept", np.uint64), ("similarity", np.float32)])
+"""Rows of a piece to drop; ``similarity`` 1.0 and above: exact (2.0)."""
+_EXACT = 2.0
+
+
+def _piece_numbers(piece: int, rows: NDArray[Any]) -> NDArray[np.uint64]:
+    return rows.astype(np.uint64) + np.uint64(number_of(piece, 0))
+
+
+def _ranks_of(
+    workspace: Workspace, pieces: Sequence[str], numbers: NDArray[np.uint64]
+) -> NDArray[Any]:
+    """Ranks of documents given by sorted numbers."""
+    ranks = np.zeros(len(numbers), RANK)
+    owners = (numbers >> np.uint64(32)).astype(np.int64)
+    for piece in np.unique(owners):
+        mine = owners == piece
+        stored = workspace.load("sign", f"{pieces[piece]}.ranks")
+        ranks[mine] = stored[(numbers[mine] & np.uint64(0xFFFFFFFF)).astype(np.int64)]
+    return ranks
+
+
+def match_exact(
+    workspace: Workspace, part: int, parts: int, pieces: Sequence[str]
+) -> dict[str, Any]:
+    """Exact duplicates whose keys fall into one of ``parts`` ranges."""
+    tables, numbers = [np.zeros(0, EXACT)], [np.zeros(0, np.uint64)]
+    for index, piece in enumerate(pieces):
+        stored = workspace.load("sign", f"{piece}.exact")
+        mine = np.array(stored[hash_range(stored["key"], part, parts)])
+        tables.append(mine)
+        numbers.append(_piece_numbers(index, mine["row"]))
+    table = np.concatenate(tables)
+    keys = np.stack((table["key"], table["rest"]), axis=1)
+    pairs = exact_pairs(keys, np.concatenate(numbers))
+    dropped = keep_best(pairs, _ranks_of(workspace, pieces, np.unique(pairs)))
+    workspace.save("exact", f"{part:05}", dropped)
+    return {"dropped": len(dropped)}
+
+
+def _dropped_exactly(workspace: Workspace, parts: int) -> NDArray[np.uint64]:
+    """Numbers of all exact duplicates, sorted: 8 bytes for each."""
+    found = [workspace.load("exact", f"{part:05}")[:, 0] for part in range(parts)]
+    return np.sort(np.concatenate([np.zeros(0, np.uint64), *found]))
+
+
+def match_band(
+    workspace: Workspace,
+    band: int,
+    part: int,
+    parts: int,
+    pieces: Sequence[str],
+    exact_parts: int,
+) -> dict[str, Any]:
+    """Pairs that share a key of one band, in one of ``parts`` ranges of keys."""
+    gone = _dropped_exactly(workspace, exact_parts)
+    tables, numbers = [np.zeros(0, BAND)], [np.zeros(0, np.uint64)]
+    for index, piece in enumerate(pieces):
+        stored = workspace.load("sign", f"{piece}.band{band:02}")
+        mine = np.array(stored[hash_range(stored["key"], part, parts)])
+        documents = _piece_numbers(index, mine["row"])
+        left = ~np.isin(documents, gone, assume_unique=True)
+        tables.append(mine[left])
+        numbers.append(documents[left])
+    table = np.concatenate(tables)
+    pairs = candidate_pairs(table["key"], np.concatenate(numbers), table["order"])
+    name = f"{band:02}-{part:05}"
+    workspace.save("bands", f"{name}.pairs", pairs)
+    workspace.save("bands", f"{name}.involved", np.unique(pairs))
+    return {"pairs": len(pairs)}
+
+
+def _band_names(settings: Duplicates, parts: int) -> list[str]:
+    return [f"{band:02}-{part:05}" for band in range(settings.bands) for part in range(parts)]
+
+
+def _between(numbers: NDArray[np.uint64], piece: int, last: int) -> slice:
+    """Where numbers of documents of pieces ``piece`` to before ``last`` lie in a sorted array."""
+    low, high = number_of(piece, 0), number_of(last, 0)
+    start, end = np.searchsorted(numbers, np.array([low, high], np.uint64))
+    return slice(int(start), int(end))
+
+
+def shingle_candidates(
+    workspace: Workspace, piece: int, name: str, settings: Duplicates, band_parts: int
+) -> dict[str, Any]:
+    """The sets of shingles of a piece's candidates, one after the other, for verification."""
+    wanted: set[int] = set()
+    for band in _band_names(settings, band_parts):
+        involved = workspace.load("bands", f"{band}.involved")
+        mine = involved[_between(involved, piece, piece + 1)]
+        wanted.update((mine & np.uint64(0xFFFFFFFF)).tolist())
+    hashes, starts, rows = [np.zeros(0, np.uint64)], [0], []
+    position = 0
+    for group in groups_of(stored_documents(workspace.file("sign", f"{name}.jsonl.zst"))):
+        chosen = [row for row in range(position, position + len(group)) if row in wanted]
+        batch = shingle_batch([group[row - position].text for row in chosen], settings.shingle)
+        for index, row in enumerate(chosen):
+            mine = batch.of(index)
+            hashes.append(mine)
+            starts.append(starts[-1] + len(mine))
+            rows.append(row)
+        position += len(group)
+    workspace.save("shingles", f"{name}.hashes", np.concatenate(hashes))
+    workspace.save("shingles", f"{name}.starts", np.array(starts, np.int64))
+    workspace.save("shingles", f"{name}.rows", np.array(rows, np.int64))
+    return {"documents": len(rows)}
+
+
+class _StoredShingles:
+    """Shingles of any document among the candidates, memory-mapped."""
+
+    def __init__(self, workspace: Workspace, pieces: Sequence[str]) -> None:
+        self._workspace, self._pieces = workspace, pieces
+        self._open: dict[int, tuple[NDArray[Any], NDArray[Any], dict[int, int]]] = {}
+
+    def __call__(self, number: int) -> NDArray[np.uint64]:
+        piece, row = number >> 32, number & 0xFFFFFFFF
+        if piece not in self._open:
+            name = self._pieces[piece]
+            rows = self._workspace.load("shingles", f"{name}.rows").tolist()
+            self._open[piece] = (
+                self._workspace.load("shingles", f"{name}.hashes"),
+                self._workspace.load("shingles", f"{name}.starts"),
+                {stored: index for index, stored in enumerate(rows)},
+            )
+        hashes, starts, places = self._open[piece]
+        index = places[row]
+        return hashes[starts[index] : starts[index + 1]]
+
+
+def verify_pairs(
+    workspace: Workspace,
+    piece: int,
+    last: int,
+    pieces: Sequence[str],
+    settings: Duplicates,
+    band_parts: int,
+) -> dict[str, Any]:
+    """True similarities of the pairs whose first document is in pieces ``piece`` to ``last``."""
+    found = [np.zeros((0, 2), np.uint64)]
+    for band in _band_names(settings, band_parts):
+        pairs = workspace.load("bands", f"{band}.pairs")
+        found.append(np.array(pairs[_between(pairs[:, 0], piece, last)]))
+    pairs = np.unique(np.concatenate(found), axis=0)
+    alike, similarities = verify(pairs, _StoredShingles(workspace, pieces), settings.similarity)
+    workspace.save("verify", f"{piece:05}.pairs", alike)
+    workspace.save("verify", f"{piece:05}.similarities", similarities.astype(np.float32))
+    return {"candidates": len(pairs), "pairs": len(alike)}
+
+
+def choose(
+    workspace: Workspace, pieces: Sequence[str], exact_parts: int, verify_names: Sequence[str]
+) -> dict[str, Any]:
+    """Of each cluster of duplicates keep the best; write what each piece must drop.
+
+    Memory is some 100 bytes for each pair of near-duplicates: one machine chooses for a corpus of
+    billions of documents.
+    """
+    exact = np.concatenate(
+        [np.zeros((0, 2), np.uint64)]
+        + [workspace.load("exact", f"{part:05}") for part in range(exact_parts)]
+    )
+    pairs = np.concatenate(
+        [np.zeros((0, 2), np.uint64)]
+        + [workspace.load("verify", f"{name}.pairs") for name in verify_names]
+    )
+    similarities = np.concatenate(
+        [np.zeros(0, np.float32)]
+        + [workspace.load("verify", f"{name}.similarities") for name in verify_names]
+    )
+    near = keep_best(pairs, _ranks_of(workspace, pieces, np.unique(pairs)))
+    # A document's likeness to the one kept for it: its highest to any in its cluster will do
+    # where the two were not compared themselves.
+    flat = np.concatenate((pairs[:, 0], pairs[:, 1]))
+    order = np.argsort(flat, kind="stable")
+    documents, starts = np.unique(flat[order], return_index=True)
+    both = np.concatenate((similarities, similarities))[order]
+    best = np.maximum.reduceat(both, starts) if len(both) else both
+    numbers = np.concatenate((exact[:, 0], near[:, 0]))
+    rows = np.zeros(len(numbers), DROPPED)
+    rows["row"] = numbers & np.uint64(0xFFFFFFFF)
+    rows["kept"] = np.concatenate((exact[:, 1], near[:, 1]))
+    rows["similarity"][: len(exact)] = _EXACT
+    rows["similarity"][len(exact) :] = best[np.searchsorted(documents, near[:, 0])]
+    order = np.argsort(numbers)
+    numbers, rows = numbers[order], rows[order]
+    for index, name in enumerate(pieces):
+        workspace.save("choose", name, rows[_between(numbers, index, index + 1)])
+    return {"exact": len(exact), "near": len(near)}
