@@ -29,7 +29,7 @@ _LONG = 400
 
 @dataclass(frozen=True, kw_only=True)
 class GraphemeRepetition(Rule):
-    """Documents that are mostly one grapheme over and over (``ㅋㅋㅋㅋㅋㅋ``, ``ㅠㅠㅠㅠ``, ``아아아아``,
+    """Documents that are mostly one grapheme over and over (``ㅋㅋㅋㅋㅋㅋ``, ``아아아아``,
     ``하호하호하호하호``) are dropped; in others long runs are cut to :attr:`longest_run` repeats.
 
     A run is four or more repeats of one character or of a pair. Only Hangul, expressive
