@@ -19,8 +19,6 @@ from hyperclova.errors import UserError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 _FIELDS = frozenset(("id", "source", "title", "text", "meta"))
-# orjson reads deeper nesting than it writes (254); shallower lines need no check.
-_DEEP = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +97,18 @@ def parse_json(line: bytes) -> Any:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
         value = _parse_patiently(line)
-    if line.count(b"[") + line.count(b"{") > _DEEP:
-        try:
-            orjson.dumps(value)
-        except TypeError as error:
-            raise ValueError(f"not JSON that can be written again: {error}") from None
+    if isinstance(value, dict):
+        for item in value.values():
+            # orjson reads deeper nesting than it writes.
+            if item.__class__ is dict or item.__class__ is list:
+                _refuse_unwritable({"": item})
     return value
 
 
 def _parse_patiently(line: bytes) -> Any:
     """What orjson refuses: an exact complaint, or the value where only a number isn't one."""
     try:
-        value = json.loads(line.decode("utf-8"), parse_constant=lambda _: None)
+        value = json.loads(line.rstrip(b"\r\n").decode("utf-8"), parse_constant=lambda _: None)
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8: {error.reason} at byte {error.start}") from None
     except (ValueError, RecursionError) as error:
@@ -119,11 +117,15 @@ def _parse_patiently(line: bytes) -> Any:
         for name, item in value.items():
             if isinstance(item, str):
                 _refuse_surrogates(item, name)
+    _refuse_unwritable(value)
+    return value
+
+
+def _refuse_unwritable(value: Any) -> None:
     try:
         orjson.dumps(value)
     except TypeError as error:
         raise ValueError(f"not JSON that can be written again: {error}") from None
-    return value
 
 
 def _refuse_surrogates(text: str, name: str) -> None:
@@ -140,7 +142,8 @@ def document_of(record: Any, file: str, line: int) -> Document:
     """The document that a parsed record describes, called ``FILE:LINE`` if it names no ``id``.
 
     Args:
-        record: what :func:`parse_json` gave, or the like: strings without lone surrogates.
+        record: what :func:`parse_json` gave, or the like: strings without lone surrogates. It is
+            used up: what is left of it becomes the document's ``meta``.
 
     Raises:
         ValueError: not an object, no text, or a field has the wrong type.
@@ -149,22 +152,27 @@ def document_of(record: Any, file: str, line: int) -> Document:
         raise ValueError(f"expected a JSON object, found {type(record).__name__}")
     if "text" not in record:
         raise ValueError("the field 'text' is missing")
-    identifier: Any = record.get("id")
-    source, title = record.get("source"), record.get("title")
-    if isinstance(identifier, int) and not isinstance(identifier, bool):
-        identifier = str(identifier)
-    text, meta = record["text"], record.get("meta")
-    if not isinstance(text, str):
-        raise _wrong_type("text", text)
-    for name, value in (("id", identifier), ("source", source), ("title", title)):
-        if not (value is None or isinstance(value, str)):
-            raise _wrong_type(name, value)
-    others = {key: value for key, value in record.items() if key not in _FIELDS}
+    take = record.pop
+    identifier, source, title = take("id", None), take("source", None), take("title", None)
+    text, meta = take("text"), take("meta", None)
+    if not (
+        isinstance(text, str)
+        and isinstance(title, str)
+        and isinstance(identifier, str)
+        and isinstance(source, str)
+    ):
+        if not isinstance(text, str):
+            raise _wrong_type("text", text)
+        if isinstance(identifier, int) and not isinstance(identifier, bool):
+            identifier = str(identifier)
+        for name, value in (("id", identifier), ("source", source), ("title", title)):
+            if not (value is None or isinstance(value, str)):
+                raise _wrong_type(name, value)
     if meta is not None:
         if not isinstance(meta, dict):
             raise _wrong_type("meta", meta, "an object")
-        others.update(meta)
-    return Document(identifier or f"{file}:{line}", source or "others", title or "", text, others)
+        record.update(meta)
+    return Document(identifier or f"{file}:{line}", source or "others", title or "", text, record)
 
 
 def _wrong_type(name: str, value: object, expected: str = "a string") -> ValueError:

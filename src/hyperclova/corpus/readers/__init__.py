@@ -70,7 +70,7 @@ def read_file(
             yield from read_parquet(stream, records, reject)
             return
         try:
-            yield from _READERS[kind](decompress(reading(stream, path), path), records, reject)
+            yield from _READERS[kind](decompress(reading(stream, path), name), records, reject)
         except BrokenArchiveError as error:
             if not error.opened:
                 raise UserError(f"{path}: broken archive: {error}; fetch it again") from None

@@ -3,9 +3,9 @@
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from hyperclova.corpus.compression import SUFFIXES as COMPRESSIONS
 from hyperclova.corpus.config import Format, Input
@@ -112,23 +112,6 @@ def is_remote(path: str) -> bool:
     return "://" in path or "::" in path
 
 
-def file_size(path: str) -> int:
-    """Bytes of the file as it is stored; 0 where a server does not say.
-
-    Raises:
-        UserError: it isn't there or can't be looked at.
-    """
-    try:
-        if not is_remote(path):
-            return Path(path).stat().st_size
-        system, name = _fsspec().core.url_to_fs(path)
-        return int(system.size(name) or 0)
-    except UserError:
-        raise
-    except Exception as error:  # every file system of fsspec's has its own
-        raise _unreadable(path, error) from None
-
-
 @contextmanager
 def open_file(path: str) -> Iterator[BinaryIO]:
     """Open a local file or a remote one for reading bytes.
@@ -136,16 +119,14 @@ def open_file(path: str) -> Iterator[BinaryIO]:
     Raises:
         UserError: it can't be opened.
     """
-    try:
-        if is_remote(path):
-            stream = cast(BinaryIO, _fsspec().open(path, "rb").open())
-        else:
-            stream = Path(path).open("rb")  # noqa: SIM115 (it is closed below)
-    except UserError:
-        raise
-    except Exception as error:  # every file system of fsspec's has its own
-        raise _unreadable(path, error) from None
-    with stream:
+    with ExitStack() as opened:
+        try:
+            file = _fsspec().open(path, "rb") if is_remote(path) else Path(path).open("rb")
+            stream = opened.enter_context(file)
+        except UserError:
+            raise
+        except Exception as error:  # every file system of fsspec's has its own
+            raise _unreadable(path, error) from None
         yield stream
 
 
@@ -230,7 +211,7 @@ def _suffixes(source: Input) -> list[str]:
 
 def _suffix(path: str) -> str:
     """The suffix that says the format, without that of a compression."""
-    name = PurePosixPath(path)
+    name = PurePosixPath(_bare(path))
     suffix = name.suffix.lower()
     if suffix in COMPRESSIONS:
         suffix = PurePosixPath(name.stem).suffix.lower()
@@ -242,8 +223,11 @@ def _bare(path: str) -> str:
     """A path without protocol and chained archives, its separators as POSIX has them."""
     if not is_remote(path):
         return Path(path).expanduser().as_posix()
-    first = next(part for part in path.split("::") if "://" in part)
-    return first.partition("://")[2].strip("/")
+    first = next((part for part in path.split("::") if "://" in part), path)
+    protocol, _, name = first.partition("://")
+    if protocol in ("http", "https"):
+        name = name.partition("?")[0]
+    return name.strip("/")
 
 
 def _clean(name: str) -> str:

@@ -1,6 +1,7 @@
 """Web pages, one a file: their main content without menus, advertising and comments."""
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,13 @@ from hyperclova.corpus.readers.quarantine import Reject
 from hyperclova.corpus.readers.records import Records
 from hyperclova.errors import UserError
 
+# Text that leads elsewhere or belongs to the site, not to the page.
+_AROUND = ("a", "nav", "aside", "footer", "button", "option", "script", "style", "noscript")
+_PROSE = ".//body//text()[not({})]".format(
+    " or ".join(f"ancestor::{element}" for element in _AROUND)
+)
+# It names the encoding that the page was in before it was decoded.
+_XML_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*>")
 _PUBLISHED = ".//meta[@property='article:published_time']"
 
 
@@ -31,7 +39,7 @@ def read_html(chunks: Iterator[bytes], records: Records, reject: Reject) -> Iter
         page = pages.whole(chunks)
         record = _extract(pages.decode(page))
     except ValueError as error:
-        reject(0, str(error), page)
+        reject(0, str(error).partition("\n")[0], page)
     except (BrokenArchiveError, UserError):
         raise
     except Exception as error:  # some page trips any parser; it is not worth the build
@@ -46,7 +54,7 @@ def _extract(html: str) -> dict[str, Any]:
     from trafilatura.metadata import examine_meta, extract_license, extract_title
     from trafilatura.utils import load_html
 
-    tree = load_html(html)
+    tree = load_html(_XML_DECLARATION.sub("", html))
     if tree is None:
         raise ValueError("not HTML")
     declared = examine_meta(tree)
@@ -60,7 +68,12 @@ def _extract(html: str) -> dict[str, Any]:
         "published": None if published is None else published.get("content"),
     }
     text = getattr(bare_extraction(tree, include_comments=False), "text", None)
-    if not text:
+    # Where it finds no content the extractor falls back on all text there is, menus too.
+    if not text or len(_prose(tree)) < len(text) / 2:
         raise ValueError("no main content")
     found = {name: value.strip() for name, value in record.items() if value and value.strip()}
     return {**found, "text": text}
+
+
+def _prose(tree: Any) -> str:
+    return " ".join(" ".join(tree.xpath(_PROSE)).split())

@@ -26,7 +26,7 @@ _LABELS = {
     **dict.fromkeys(("shift_jis", "sjis", "x-sjis"), "cp932"),
     **dict.fromkeys(("gb2312", "gbk"), "gb18030"),
 }
-_DECLARED = re.compile(rb"""charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.IGNORECASE)
+_DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.IGNORECASE)
 _HEAD = 4096
 _MOST_DAMAGE = 0.001
 

@@ -27,4 +27,4 @@ def excerpt(record: bytes | str) -> str:
     """The start of ``record`` as text that any JSON can hold."""
     if isinstance(record, str):
         record = record[:_EXCERPT].encode("utf-8", "replace")
-    return record[: 4 * _EXCERPT].decode("utf-8", "replace")[:_EXCERPT]
+    return record[: 4 * _EXCERPT].decode("utf-8", "replace")[:_EXCERPT].rstrip("\r\n")

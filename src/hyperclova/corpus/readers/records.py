@@ -48,7 +48,7 @@ class Records:
             if self.columns:
                 self._rename(record)
             source = record.get("source")
-            if not source:
+            if source is None or source == "":
                 record["source"] = self._source
             elif isinstance(source, str) and source not in _SOURCES:
                 folded = source.strip().lower()
