@@ -197,7 +197,8 @@ def _markdown(metrics: dict[str, Any]) -> str:
     lines += [f"- {group}: {count:,}" for group, count in metrics["trained_on"].items()]
     lines += [
         "",
-        "| texts | positive | negative | ROC-AUC | mean over pairs of kinds | Brier score | calibration error |",
+        "| texts | positive | negative | ROC-AUC | mean over pairs of kinds | Brier score | "
+        "calibration error |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, row in metrics["evaluations"].items():
