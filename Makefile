@@ -42,10 +42,11 @@ docs: $(VENV)/dev.stamp ## build the manual in site/
 # From raw documents to the model we ship; HYPERCLOVA_DATA names the data. Interrupted, run again.
 RUN := runs/default
 default-model: $(VENV)/dev.stamp ## train models/hyperclova-small again
-	mkdir -p $(RUN)
-	$(BIN)/python models/evaluation_texts.py > $(RUN)/keep-out.txt
-	$(BIN)/hyperclova tokenize $(HYPERCLOVA_DATA)/pretrain/*.jsonl.zst \
-	  --tokenizer models/hyperclova-small --output runs/default-tokens --keep-out $(RUN)/keep-out.txt
+	$(BIN)/python models/evaluation_texts.py runs/evaluation
+	HYPERCLOVA_DATA=$(HYPERCLOVA_DATA) $(BIN)/hyperclova corpus build configs/corpus/shared.toml \
+	  --tokenizer models/hyperclova-small
+	$(BIN)/hyperclova tokenize runs/corpus/train/*.jsonl.zst runs/corpus/held-out/*.jsonl.zst \
+	  --tokenizer models/hyperclova-small --output runs/default-tokens
 	$(BIN)/hyperclova pretrain configs/pretrain/default.toml --resume
 	$(BIN)/hyperclova export $(RUN) models/hyperclova-small
 	$(BIN)/python models/report.py $(RUN) models/hyperclova-small

@@ -1,8 +1,11 @@
-"""Print the evaluation texts that training must not see, one a line.
+"""Write the evaluation texts that training must not see: one file a set, one text a line.
 
-For ``hyperclova tokenize --keep-out``: NSMC test, KorQuAD dev, KLUE dev (YNAT, STS), KorSTS dev
-and test and the Korean side of the Ko-En news, from the directory that HYPERCLOVA_DATA names, in
-the publishers' own formats.
+For ``[decontamination]`` of a corpus build (configs/corpus/shared.toml) and for ``hyperclova
+tokenize --keep-out``: NSMC test, KorQuAD dev, KLUE dev (YNAT, STS), KorSTS dev and test and the
+Korean side of the Ko-En news, from the directory that HYPERCLOVA_DATA names, in the publishers'
+own formats::
+
+    python models/evaluation_texts.py runs/evaluation
 """
 
 import csv
@@ -43,17 +46,20 @@ def lines(path: Path) -> Iterator[str]:
 
 
 SETS = (
-    ("nsmc/ratings_test.txt", nsmc),
-    ("korquad/KorQuAD_v1.0_dev.json", korquad),
-    ("klue/ynat-v1.1_dev.json", klue),
-    ("klue/klue-sts-v1.1_dev.json", klue),
-    ("sts/sts-dev.tsv", korsts),
-    ("sts/sts-test.tsv", korsts),
-    ("koen/korean-english-park.dev.ko", lines),
-    ("koen/korean-english-park.test.ko", lines),
+    ("nsmc", nsmc, ("nsmc/ratings_test.txt",)),
+    ("korquad", korquad, ("korquad/KorQuAD_v1.0_dev.json",)),
+    ("klue", klue, ("klue/ynat-v1.1_dev.json", "klue/klue-sts-v1.1_dev.json")),
+    ("korsts", korsts, ("sts/sts-dev.tsv", "sts/sts-test.tsv")),
+    ("koen", lines, ("koen/korean-english-park.dev.ko", "koen/korean-english-park.test.ko")),
 )
 
 if __name__ == "__main__":
-    for name, read in SETS:
-        for text in read(directories.data() / name):
-            sys.stdout.write(" ".join(text.split()) + "\n")
+    if len(sys.argv) != 2:
+        sys.exit("usage: python models/evaluation_texts.py DIRECTORY")
+    output = Path(sys.argv[1])
+    output.mkdir(parents=True, exist_ok=True)
+    for name, read, files in SETS:
+        with (output / f"{name}.txt").open("w", encoding="utf-8") as file:
+            for path in files:
+                for text in read(directories.data() / path):
+                    file.write(" ".join(text.split()) + "\n")

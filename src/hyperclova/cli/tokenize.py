@@ -36,7 +36,8 @@ def tokenize(
     )
     from rich.table import Table
 
-    from hyperclova.tokens.tokenize import HELD_OUT, TRAIN, Job
+    from hyperclova.corpus.split import HELD_OUT, TRAIN
+    from hyperclova.tokens.tokenize import Job
     from hyperclova.tokens.tokenize import tokenize as run
 
     job = Job(

@@ -268,7 +268,7 @@ def _find_lines(
                 f"{part:05}",
                 lines.find_repeated,
                 (part, parts, pieces, config.repeated_lines, documents),
-                1,
+                sum(receipt["bytes"] for receipt in cleaned) // parts,
             )
             for part in range(parts)
         ]
@@ -281,11 +281,12 @@ def _match(
 ) -> None:
     settings = config.duplicates
     sizes = [receipt["bytes"] for receipt in signed]
+    total = sum(sizes)
     documents = sum(receipt["documents"] for receipt in signed)
     parts = -(-documents // _KEYS_PER_TASK) or 1
     stage(
         [
-            Task("exact", f"{part:05}", matching.match_exact, (part, parts, pieces), 1)
+            Task("exact", f"{part:05}", matching.match_exact, (part, parts, pieces), total // parts)
             for part in range(parts)
         ]
     )
@@ -296,7 +297,7 @@ def _match(
                 f"{band:02}-{part:05}",
                 matching.match_band,
                 (band, part, parts, pieces, parts),
-                1,
+                total // parts // settings.bands,
             )
             for band in range(settings.bands)
             for part in range(parts)
@@ -327,7 +328,7 @@ def _match(
         ]
     )
     names = [f"{index:05}" for index in range(len(pieces))]
-    stage([Task("choose", "all", matching.choose, (pieces, parts, names), 1)])
+    stage([Task("choose", "all", matching.choose, (pieces, parts, names), total)])
 
 
 def _record(

@@ -2,6 +2,8 @@
 
 import hashlib
 
+TRAIN, HELD_OUT = "train", "held-out"
+
 
 def is_held_out(document_id: str, share: float) -> bool:
     """Whether a document belongs to the held-out split: a hash of its id, nothing else."""

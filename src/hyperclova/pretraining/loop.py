@@ -21,6 +21,7 @@ import torch
 
 import hyperclova
 from hyperclova.configuration import to_mapping
+from hyperclova.corpus.split import HELD_OUT, TRAIN
 from hyperclova.durable import write_json
 from hyperclova.errors import UserError
 from hyperclova.model import GPT, cost
@@ -32,7 +33,6 @@ from hyperclova.pretraining.optimizer import build_optimizer, learning_rate
 from hyperclova.pretraining.step import bits_per_byte, training_step
 from hyperclova.tokenizer import Tokenizer
 from hyperclova.tokens.batches import TokenData, held_out_windows
-from hyperclova.tokens.tokenize import HELD_OUT, TRAIN
 
 Sampler = Callable[[GPT, SamplesSection], Sequence[str]]
 """Writes one continuation per prompt; the caller brings it, the engine is a floor above."""
@@ -120,6 +120,11 @@ def pretrain(
             raise UserError(f"{checkpoints}: was begun with another tokenizer")
         if state.step and state.seed != training.seed:  # step 0: imported, no order of data yet
             raise UserError(f"{checkpoints}: was begun with training.seed={state.seed}")
+        if state.step and state.optimizer not in (None, config.optimizer.name):
+            raise UserError(
+                f"{checkpoints}: was begun with optimizer.name={state.optimizer}; go on with it, "
+                "or export the model and begin another run from its weights"
+            )
         step = state.step
     write_json(config.directory / "run.json", _record(config, model, device, dtype))
     metrics = Metrics(config.directory, step, config.logging.tensorboard)
@@ -131,7 +136,9 @@ def pretrain(
 
     def save() -> Path:
         tokens = step * training.batch_tokens
-        state = checkpoint.TrainingState(step, tokens, training.seed, tokenizer.fingerprint)
+        state = checkpoint.TrainingState(
+            step, tokens, training.seed, tokenizer.fingerprint, config.optimizer.name
+        )
         path = checkpoint.save(checkpoints, state, model, optimizer, config.checkpoint.keep)
         watcher.saved(step, path)
         return path

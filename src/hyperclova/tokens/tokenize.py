@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 
 from hyperclova.corpus.contamination import Contamination
 from hyperclova.corpus.documents import Document, read_documents
-from hyperclova.corpus.split import is_held_out
+from hyperclova.corpus.split import HELD_OUT, TRAIN, is_held_out
 from hyperclova.durable import write_json
 from hyperclova.errors import UserError
 from hyperclova.tokenizer import Tokenizer
 from hyperclova.tokens.shards import ShardIndex, token_type, write_shard
 
-TRAIN, HELD_OUT = "train", "held-out"
 _DOCUMENTS_PER_JOB = 256
 _SHARD_TOKENS = 1 << 25
 

@@ -121,8 +121,9 @@ def open_file(path: str) -> Iterator[BinaryIO]:
     """
     with ExitStack() as opened:
         try:
-            file = _fsspec().open(path, "rb") if is_remote(path) else Path(path).open("rb")
-            stream = opened.enter_context(file)
+            stream: BinaryIO = opened.enter_context(
+                _fsspec().open(path, "rb") if is_remote(path) else Path(path).open("rb")
+            )
         except UserError:
             raise
         except Exception as error:  # every file system of fsspec's has its own

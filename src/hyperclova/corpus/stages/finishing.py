@@ -12,7 +12,7 @@ from hyperclova.corpus.contamination import Contamination
 from hyperclova.corpus.documents import Document
 from hyperclova.corpus.hashing import unit
 from hyperclova.corpus.rule import Verdict
-from hyperclova.corpus.split import is_held_out
+from hyperclova.corpus.split import HELD_OUT, TRAIN, is_held_out
 from hyperclova.corpus.stages.cleaning import build_rules, follow, note_dropped
 from hyperclova.corpus.stages.matching import DROPPED
 from hyperclova.corpus.stages.workspace import (
@@ -121,7 +121,9 @@ def finish(workspace: Workspace, piece: str, config: CorpusConfig) -> dict[str, 
         writers: dict[str, LineWriter] = {}
 
         def write(split: str, document: Document) -> None:
-            path = f"{split}/{document.source}-{piece}.jsonl.zst"
+            # Names differ over the splits: other tools may want all files in one place.
+            name = f"{document.source}-{piece}" + (".held-out" if split == HELD_OUT else "")
+            path = f"{split}/{name}.jsonl.zst"
             if path not in writers:
                 writers[path] = files.enter_context(writing_lines(workspace.output / path))
                 outputs[path] = {"path": path, "documents": 0, "bytes": 0}
@@ -153,12 +155,12 @@ def finish(workspace: Workspace, piece: str, config: CorpusConfig) -> dict[str, 
                 if result is None:
                     note_dropped(dropped, document, label, reason)
                 elif is_held_out(result.id, config.sampling.held_out):
-                    write("held-out", result)
+                    write(HELD_OUT, result)
                     tally.held_out[result.source] = tally.held_out.get(result.source, 0) + 1
                 else:
                     for copy in range(copies):
                         # The same id: copies fall into the same split wherever that is decided.
                         meta = {**result.meta, "copy": copy + 1} if copy else result.meta
-                        write("train", replace(result, meta=meta))
+                        write(TRAIN, replace(result, meta=meta))
                     tally.effects[SAMPLING][result.source].changed += copies - 1
     return {"tally": tally.to_mapping(), "outputs": list(outputs.values())}
