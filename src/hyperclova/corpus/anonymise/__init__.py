@@ -66,10 +66,9 @@ def anonymise(text: str) -> Anonymised:
 
 def _find(text: str) -> list[Mask]:
     """The masks of one look. Of two that overlap, the one of the surer finder is kept."""
-    found = [*find_emails(text), *find_web_accounts(text)]
+    found = [*find_emails(text), *find_web_accounts(text), *find_passports(text)]
     for run in find_runs(text):
         found += find_phones(run)
         found += find_numbers(run)
     found += find_spoken_phones(text)
-    found += find_passports(text)
     return disjoint(found)

@@ -30,7 +30,7 @@ _LICENCE = re.compile(
 )
 
 _ACCOUNT = re.compile(
-    rf"{START}(?<![0-9][.,])(?:(?<![A-Za-z/=_])[0-9]{{10,14}}(?![A-Za-z_])|"
+    rf"{START}(?<![0-9][.,])(?<![A-Za-z])(?:(?<![/=_])[0-9]{{10,14}}(?![A-Za-z_])|"
     r"[0-9]{2,6}(?P<gap>\ ?-\ ?|[.\ ])[0-9]{1,8}(?:(?P=gap)[0-9]{1,8}){1,3}|"
     rf"[0-9]{{3,6}}-[0-9]{{6,8}}){END}"
 )
@@ -43,12 +43,21 @@ _BANK_WORD = re.compile(
     r"신협|수협|새마을금고|우체국|SC제일|(?i:account\ ?(?:no|number)|bank\ ?account)"
 )
 _BANK_BESIDE = re.compile(rf"(?<![가-힣A-Za-z])(?:{_BANKS}|카뱅|우체국|새마을)\ ?[:)]?\ ?$", re.I)
-_BANK_BEHIND = re.compile(rf"\ ?[(,]?\ ?(?:{_BANKS}|카뱅|우체국|새마을)(?![가-힣A-Za-z])", re.I)
+_BANK_BEHIND = re.compile(
+    rf"\ ?[(,]?\ ?(?:{_BANKS}(?:은행|뱅크)?|카뱅|우체국|새마을(?:금고)?)"
+    r"(?![가-힣A-Za-z]|\ ?[:)]?\ ?(?:[0-9*]|계좌))",
+    re.I,
+)
 _DATE = re.compile(
     r"(?:19|20)[0-9]{2}\D{1,3}(?:0?[1-9]|1[0-2])\D{1,3}(?:0?[1-9]|[12][0-9]|3[01])\b"
 )
 _BUSINESS = re.compile(r"[0-9]{3}\D{1,3}[0-9]{2}\D{1,3}[0-9]{5}")
-_NOT_ACCOUNT = re.compile(r"사업자|법인|ISBN|ISSN|우편|고유번호|승인번호", re.I)
+# Between a bank's name and its account there is no end of a sentence and no other number.
+_OTHER_MATTER = re.compile(r"[.!?요]\s|\n\n|(?<!:)\n|[0-9*][0-9*-]{5,}")
+_BINARY = re.compile(r"[01\D]+")
+_FIRM = re.compile(r"080\D{1,3}[0-9]{3,4}\D{1,3}[0-9]{4}")
+_NETWORK_ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
+_NOT_ACCOUNT = re.compile(r"사업자|법인|ISBN|ISSN|우편|고유번호|승인번호|주문|송장", re.I)
 
 _PASSPORT_WORDS = tuple(map(re.compile, ("여권", "패스포트", "passport", "Passport", "PASSPORT")))
 _PASSPORT = re.compile(
@@ -86,7 +95,8 @@ def find_passports(text: str) -> Iterator[Mask]:
 
 def _is_resident(match: re.Match[str]) -> bool:
     digits = digits_of(match[0])
-    if checks.born(digits) is None:
+    born = checks.born(digits)
+    if born is None:
         return False
     context = before(match, 24)
     if "법인" in context:
@@ -95,7 +105,7 @@ def _is_resident(match: re.Match[str]) -> bool:
         return True
     # Numbers given since October 2020 have no check digit, but bare digits need one to be told
     # from others. Corporations have the same form: 110111-… is one of Seoul, not an 11 January.
-    return "-" in match["gap"] and not checks.corporate(digits)
+    return "-" in match["gap"] and (born[0] >= 2020 or not checks.corporate(digits))
 
 
 def _is_card(match: re.Match[str]) -> bool:
@@ -112,13 +122,13 @@ def _is_licence(match: re.Match[str]) -> bool:
 def _is_account(match: re.Match[str]) -> bool:
     if not 10 <= len(digits_of(match[0])) <= 14:
         return False
-    if _DATE.match(match[0]) or _BUSINESS.fullmatch(match[0]):
+    if _DATE.match(match[0]) or any(
+        other.fullmatch(match[0]) for other in (_BUSINESS, _FIRM, _BINARY, _NETWORK_ADDRESS)
+    ):
         return False
     if _NOT_ACCOUNT.search(before(match, 16)):
         return False
+    near = _OTHER_MATTER.split(before(match))[-1]
     return bool(
-        _BANK_WORD.search(before(match))
-        or _BANK_BESIDE.search(before(match))
-        or _BANK_BEHIND.match(after(match))
-        or _BANK_WORD.search(after(match, 12))
+        _BANK_WORD.search(near) or _BANK_BESIDE.search(near) or _BANK_BEHIND.match(after(match))
     )

@@ -49,8 +49,8 @@ def find_phones(run: Run) -> Iterator[Mask]:
     """Phone numbers in a run of digits."""
     for match in run.matches(_PHONE, _is_phone):
         start = match.start()
-        if match["open"] and ")" not in match["first"]:  # the bracket isn't the number's
-            start = match.start("code")
+        if match[0].count("(") > match[0].count(")"):  # the first bracket isn't the number's
+            start += match[0].index("(") + 1
         yield Mask("phone", *run.folded.span(start, match.end()), _masked(match))
 
 
@@ -96,10 +96,12 @@ def _is_phone(match: re.Match[str]) -> bool:
         return False
     if _DECIMAL.search(before(match, 2)) and "-" not in second:
         return False
-    if "+" in (match["country"] or "") or _beside_phone_word(match):
+    country = match["country"] or ""
+    abroad = "+" in country or country.strip("(").startswith("00")
+    if country and not abroad and not ("-" in second and (mobile or _beside_phone_word(match))):
+        return False
+    if abroad or _beside_phone_word(match):
         return mobile or bool(first) or not second
-    if match["country"]:
-        return mobile and "-" in first + second
     if first and second:
         # Spaces and dots alone also stand between the columns of tables and in versions.
         return mobile or (match["middle"][0] != "0" and ("-" in second or ")" in first))

@@ -30,7 +30,7 @@ _AHEAD = 8
 _FEWEST_DIGITS = 9
 
 # Letters typed for digits (O1O-l234-5678) count inside of a run of digits only.
-_RUN = re.compile(f"[{DIGITS}OoIl][{DIGITS}OoIl{SEPARATORS}{INVISIBLE}/／()（）]{{7,}}")
+_RUN = re.compile(f"[{DIGITS}OoIl][{DIGITS}OoIl{SEPARATORS}{INVISIBLE}/／_()（）]{{7,}}")
 _NOT_DIGIT = re.compile(r"[^0-9]")
 _NOT_DIGIT_LIKE = re.compile(f"[^{DIGITS}OoIl]")
 _LETTERS_FOR_DIGITS = re.compile(r"(?<![A-Za-z])[OoIl]+(?![A-Za-z])")
