@@ -168,6 +168,8 @@ class WebBoilerplate(Rule):
         """Rows to cut."""
         cut = {row for row, rank in enumerate(ranks) if rank == 2}
         filled = [row for row, rank in enumerate(ranks) if rank >= 0]
+        if len(filled) < 3:  # "추천" alone is somebody's opinion
+            return cut
         for rows in (filled[: self.edge], filled[::-1][: self.edge]):
             edge: list[int] = []
             for row in rows:

@@ -30,8 +30,9 @@ class NotKorean(Rule):
     limit ``sources`` to those that should be Korean.
     """
 
-    hangul: float = 0.3
-    """Least share of Hangul among the letters."""
+    hangul: float = 0.2
+    """Least share of Hangul among the letters. A Korean word has a third of the letters of its
+    English equivalent, so where sentences stand in both languages a quarter are Hangul."""
     letters: int = 20
     """Documents with fewer letters pass."""
     mixed_script: bool = True

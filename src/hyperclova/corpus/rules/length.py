@@ -19,7 +19,7 @@ class TooShort(Rule):
     Source: paper, Appendix A.1 ("too short" documents; its threshold is not published).
     """
 
-    characters: int = 8
+    characters: int = 5
     """Fewest letters and digits."""
     words: int = 0
     """Fewest words between white space; 0: any number."""

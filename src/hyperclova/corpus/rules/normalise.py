@@ -90,10 +90,10 @@ class Unicode(_Normaliser):
         return text
 
     def explain(self, before: str, after: str) -> str:
-        if len(_CLEAN.sub(_cleaned, before)) == len(before):
-            return "characters composed (NFC)"
         removed = sum(len(match[0]) for match in _CLEAN.finditer(before) if not match["kept"])
-        return f"{removed} control or invisible characters removed"
+        if not removed:
+            return "characters composed (NFC)"
+        return f"{removed} control or invisible characters removed or replaced"
 
 
 def _cleaned(match: re.Match[str]) -> str:
@@ -230,7 +230,8 @@ class Whitespace(_Normaliser):
         return text
 
     def explain(self, before: str, after: str) -> str:
-        return f"{len(before) - len(after):,} characters of white space fewer"
+        fewer = len(before) - len(after)
+        return f"{fewer:,} characters of white space fewer" if fewer else "spaces made plain ones"
 
 
 def _stripped(text: str) -> str:
