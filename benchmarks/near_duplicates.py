@@ -54,14 +54,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, help="directory of *.jsonl.zst")
     parser.add_argument("--documents", type=int, default=20_000)
+    parser.add_argument(
+        "--longest", type=int, default=4_000, help="characters of the longest document taken"
+    )
     parser.add_argument("--shingle", type=int, default=settings.shingle)
     parser.add_argument("--bands", type=int, default=settings.bands)
     parser.add_argument("--rows", type=int, default=settings.rows)
+    parser.add_argument("--fewest", type=int, default=settings.fewest)
     parser.add_argument("--similarity", type=float, default=settings.similarity)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     originals = arguments.documents - arguments.documents // 10
-    texts = real(arguments.data, originals) if arguments.data else authored(originals)
+    texts = (
+        real(arguments.data, originals, arguments.longest)
+        if arguments.data
+        else authored(originals)
+    )
     rng = random.Random(0)
     texts += [edited(text, rng) for text in rng.sample(texts, arguments.documents - len(texts))]
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
@@ -94,7 +102,9 @@ def compare(texts: Sequence[str], arguments: argparse.Namespace) -> None:
     minhash = MinHash(arguments.bands, arguments.rows)
     batch = shingle_batch(texts[:1], arguments.shingle)  # builds the folding table
     batch = timed("shingles", arguments.repeats, lambda: shingle_batch(texts, arguments.shingle))
-    keys = timed("signatures", arguments.repeats, lambda: minhash.sign(batch))[numbers.astype(int)]
+    keys = timed("signatures", arguments.repeats, lambda: minhash.sign(batch, arguments.fewest))[
+        numbers.astype(int)
+    ]
     rensa(texts, arguments, timed)
 
     def propose() -> NDArray[np.uint64]:
@@ -214,10 +224,10 @@ def exact_similarities(
 
 def numbered_shingles(texts: Sequence[str], length: int) -> list[NDArray[np.int64]]:
     """Each text's set of runs of ``length`` characters, equal runs having equal numbers."""
-    folded = [[ord(c.lower()[0]) for c in text if c.isalnum()] for text in texts]
-    padded = [codes + [0] * (length - len(codes)) if codes else [] for codes in folded]
-    sizes = np.array([len(codes) for codes in padded])
-    codes = np.array([code for codes in padded for code in codes], dtype=np.int64)
+    folded = ["".join(filter(str.isalnum, text.lower())) for text in texts]
+    padded = [letters.ljust(length) if letters else "" for letters in folded]
+    sizes = np.array([len(letters) for letters in padded])
+    codes = np.frombuffer("".join(padded).encode("utf-32-le"), dtype=np.uint32)
     runs = characters = np.unique(codes, return_inverse=True)[1]
     for further in range(1, length):  # runs one longer: pairs of a run and a character
         following = np.append(characters[further:], np.zeros(further, dtype=np.int64))
@@ -249,13 +259,14 @@ def rensa(
     timed("rensa: shingles and signatures", 1, sign)
 
 
-def real(directory: Path, count: int) -> list[str]:
+def real(directory: Path, count: int, longest: int) -> list[str]:
     """``count`` documents, as equally from each file as their numbers allow."""
     chooser = MinHash(1, 1, seed=20_211)
     files = []
     for path in sorted(directory.glob("*.jsonl.zst")):
         chosen: list[tuple[int, int, str]] = []
-        for texts in batches(document.text for document in read_documents([path])):
+        read = (document.text for document in read_documents([path]))
+        for texts in batches(text for text in read if len(text) <= longest):
             keys = chooser.band_keys_batch(texts, 5)[:, 0]
             chosen += [
                 (key, len(chosen) + index, text)
