@@ -36,6 +36,8 @@ class TrainingState:
     tokens: int
     seed: int
     tokenizer_fingerprint: str
+    optimizer: str | None = None
+    """``optimizer.name`` of the run; None where the checkpoint does not say."""
 
 
 def path_of(directory: Path, step: int) -> Path:
@@ -105,7 +107,7 @@ def load(path: Path, model: GPT, optimizer: torch.optim.Optimizer | None = None)
             name: {
                 "exp_avg": torch.zeros_like(parameter),
                 "exp_avg_sq": torch.zeros_like(parameter),
-                "step": torch.zeros((), dtype=torch.float32),
+                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
             }
             for name, parameter in model.named_parameters()
         }

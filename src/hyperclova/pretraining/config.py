@@ -58,7 +58,8 @@ class OptimizerSection:
     """AdamW or Muon, with linear warm-up and a cosine down to a fraction of the peak."""
 
     name: Literal["adamw", "muon"] = "adamw"
-    """``muon`` orthogonalises the updates of the blocks' matrices; AdamW keeps the rest."""
+    """``adamw`` is the paper's; ``muon`` orthogonalises the updates of the blocks' matrices and
+    leaves the rest to AdamW."""
     learning_rate: float | None = None
     """Peak. None takes the paper's (Table 2) for a model given by size."""
     warmup_tokens: int = 0
@@ -67,12 +68,17 @@ class OptimizerSection:
     beta1: float = 0.9
     beta2: float = 0.95
     momentum: float = 0.95
-    """Of Muon's matrices."""
+    """Of Muon's matrices, in place of beta1."""
     epsilon: float = 1e-8
     weight_decay: float = 0.1
     """On matrices and embeddings only."""
     clip: float = 1.0
     """Largest norm of the whole gradient."""
+
+    def __post_init__(self) -> None:
+        for name in ("beta1", "beta2", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1")
 
 
 @dataclass(frozen=True)
