@@ -37,6 +37,8 @@ from hyperclova.corpus.anonymise import anonymise
         ("O1O-l234-5678", "010-****-****"),
         ("공일공에 일이삼사에 오육칠팔이에요", "010-****-****이에요"),
         ("01012345678@naver.com", "****@naver.com"),
+        ("메일로 드릴게요.bomnal@naver.com 입니다", "메일로 드릴게요.****@naver.com 입니다"),
+        ("카톡 bomnal715로 연락 주세요", "카톡 ****로 연락 주세요"),
     ],
 )
 def test_masks(text: str, expected: str) -> None:
@@ -71,7 +73,7 @@ def test_masks(text: str, expected: str) -> None:
         "통장에 2019.01.15 10:30 입금 1,234,567원",
         "여권은 2019년 12월에 발급, 여당과 야권",
         "icon@2x.png, @Override, git@github.com:torvalds/linux.git, user@example.com",
-        "트위터 계정 640개, 다음은 @override 예제, 인스타그램 @ 2020",
+        "카톡 pc버전, 카톡 2019년판, 트위터 계정 640개, 다음은 @override 예제, 인스타그램 @ 2020",
         "https://github.com/torvalds/linux, https://www.instagram.com/p/B1abc/, x.com/home",
         "https://cafe.naver.com/joonggonara, https://twitter.com/search?q=abc",
         "web.archive.org/web/20190125161855/https://bank.com",

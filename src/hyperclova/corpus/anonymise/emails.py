@@ -19,7 +19,7 @@ _AT_SIGNS = tuple(
 )
 
 # In a slice that ends at the at sign.
-_LOCAL = re.compile(r"(?<![A-Za-z0-9._%+*-])([A-Za-z0-9][A-Za-z0-9._%+-]{0,63})\ ?\Z")
+_LOCAL = re.compile(r"(?<![A-Za-z0-9*])([A-Za-z0-9][A-Za-z0-9._%+-]{0,63})\ ?\Z")
 
 _DOMAIN = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+([A-Za-z]{2,18})(?![A-Za-z0-9-])"

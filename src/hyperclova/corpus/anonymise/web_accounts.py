@@ -66,9 +66,11 @@ _NAMED = re.compile(rf"(?:아이디|아뒤|계정|닉네임|I[Dd]|id){_LINK}@?(?
 _SERVICE_BEFORE = re.compile(rf"{_SERVICES}\ ?\Z")
 _HANDLE = re.compile(rf"@(?P<name>{_NAME}){_END}", re.A)
 _LINKED_SERVICE_BEFORE = re.compile(rf"{_SERVICES}{_LINK}\Z")
+# Without the word for account, a name needs a digit or a line in it: "카톡 추가", "인스타: API".
 _LISTED = re.compile(
-    r"(?:카카오톡|카톡|인스타그램|인스타|트위터|페이스북|페북|텔레그램|디스코드|위챗|스카이프)"
-    rf"\ ?[:：=]\ ?(?P<name>(?=[A-Za-z_.\-]*[0-9_])(?:{_NAME})){_END}",
+    r"(?:(?:카카오톡|카톡|인스타그램|인스타|트위터|페이스북|페북|텔레그램|디스코드|위챗|스카이프)"
+    r"\ ?[:：=]\ ?|(?:카카오톡|카톡|텔레그램)\ (?=[A-Za-z0-9_.\-]{6}))"
+    rf"(?P<name>(?=[A-Za-z_.\-]*[0-9_])(?:{_NAME})){_END}",
     re.A,
 )
 # A comment that speaks to somebody: "@abc님".
