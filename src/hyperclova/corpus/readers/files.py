@@ -121,9 +121,10 @@ def open_file(path: str) -> Iterator[BinaryIO]:
     """
     with ExitStack() as opened:
         try:
-            stream: BinaryIO = opened.enter_context(
-                _fsspec().open(path, "rb") if is_remote(path) else Path(path).open("rb")
-            )
+            if is_remote(path):
+                stream: BinaryIO = opened.enter_context(_fsspec().open(path, "rb"))
+            else:
+                stream = opened.enter_context(Path(path).open("rb"))
         except UserError:
             raise
         except Exception as error:  # every file system of fsspec's has its own

@@ -22,7 +22,7 @@ _FIELD = re.compile(r"^(\w+)[ \t]*[:=][ \t]*(\S.*?)[ \t]*$", re.M)
 # A span of code ends with its paragraph.
 _CODE = (
     r"^[ \t]*(?P<fence>`{3,}|~{3,}).*?(?:^[ \t]*(?P=fence)|\Z)"
-    r"|(?P<ticks>`++)(?:(?!\n[ \t]*\n).)+?(?P=ticks)(?!`)"
+    r"|(?<!`)(?P<ticks>`++)(?:(?!\n[ \t]*\n).)+?(?P=ticks)(?!`)"
 )
 _COMMENT = re.compile(rf"(?P<code>{_CODE})|<!--.*?-->", re.M | re.S)
 _MDX_COMMENT = re.compile(rf"(?P<code>{_CODE})|<!--.*?-->|\{{/\*.*?\*/\}}", re.M | re.S)
@@ -55,9 +55,9 @@ def read_markdown(chunks: Iterator[bytes], records: Records, reject: Reject) -> 
         return
     front, text = _front_matter(text)
     if ".mdx" in PurePosixPath(records.file).suffixes:
-        text = _without(_MDX_MODULE, _without(_MDX_COMMENT, text))
+        text = _without(_MDX_MODULE, _without(_MDX_COMMENT, text, "-->", "*/}"))
     else:
-        text = _without(_COMMENT, text)
+        text = _without(_COMMENT, text, "-->")
     record = {
         **front,
         "id": records.file,
@@ -67,8 +67,12 @@ def read_markdown(chunks: Iterator[bytes], records: Records, reject: Reject) -> 
     yield from pages.page_document(record, records, reject)
 
 
-def _without(pattern: re.Pattern[str], text: str) -> str:
-    return pattern.sub(lambda match: match["code"] or "", text).strip()
+def _without(pattern: re.Pattern[str], text: str, *ends: str) -> str:
+    """``text`` without what ``pattern`` matches beside code and ends with one of ``ends``."""
+    # Nothing ends after the last end: to look for it from every beginning would take a page of
+    # beginnings quadratic time.
+    last = max((text.rfind(end) + len(end) for end in ends), default=len(text))
+    return (pattern.sub(lambda match: match["code"] or "", text[:last]) + text[last:]).strip()
 
 
 def _heading(text: str) -> str:

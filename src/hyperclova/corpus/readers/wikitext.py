@@ -27,7 +27,7 @@ _TABLE_REST = re.compile(r"[ \t:]*(?:\{\||\|)")
 _HOLLOW = re.compile(r"[ \t]*[(（][ \t,;:·/~–—-]*[)）]")
 _BEFORE_HOLE = re.compile(r"[ \t]*[,;][ \t]*(?=[)）])")
 _AFTER_HOLE = re.compile(r"(?<=[(（])[ \t]*[,;:][ \t]*")
-_SPACES = re.compile(r"[ \t\u00a0]{2,}")
+_SPACES = re.compile(r"[ \t\u00a0]+")
 _BULLETS_IN_ROW = re.compile(r"(?:- )+(?=- )")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _HEADING = "\x01"  # no character of XML, so no text has it
