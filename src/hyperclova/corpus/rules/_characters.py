@@ -17,6 +17,7 @@ _OTHER_SIGNS = b"\xc2\xe2\xf0"
 _HANGUL = b"\xea\xeb\xec\xed"
 _JAMO = (b"\xe1\x84", b"\xe1\x85", b"\xe1\x86", b"\xe1\x87", b"\xe3\x84", b"\xe3\x85", b"\xe3\x86")
 _KANA = (b"\xe3\x81", b"\xe3\x82", b"\xe3\x83")
+_HANGUL_AND_LATIN = _HANGUL + _LATIN
 _HAN = bytes(range(0xE4, 0xEA))
 _OTHER_LETTERS = bytes(range(0xC3, 0xE2))
 
@@ -57,6 +58,22 @@ def kinds(text: str) -> Kinds:
         - no_break
         - ideographic,
     )
+
+
+def rest_share(text: str) -> float:
+    """Share of the visible characters that are neither Hangul syllables nor Latin letters: a quick
+    upper bound of the share of digits and symbols."""
+    visible = text.encode("utf-8", "surrogatepass").translate(None, _SPACES)
+    return len(visible.translate(None, _HANGUL_AND_LATIN)) / len(visible) if visible else 0.0
+
+
+def has_hangul_share(text: str, share: float) -> bool:
+    """Whether at least ``share`` of the letters are surely Hangul; quick, and no for some texts
+    where :func:`letters` says yes."""
+    data = text.encode("utf-8", "surrogatepass")
+    hangul = _count(data, _HANGUL)
+    # A syllable has three bytes, and what else is in the text at most one letter a byte.
+    return hangul >= share * (len(data) - 2 * hangul)
 
 
 def letters(text: str) -> Letters:

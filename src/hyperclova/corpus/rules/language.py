@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hyperclova.corpus.documents import Document
 from hyperclova.corpus.rule import Rule, Verdict
-from hyperclova.corpus.rules._characters import Letters, letters
+from hyperclova.corpus.rules._characters import Letters, has_hangul_share, letters
 
 _CODE = re.compile(
     r"^[ \t]*(```+|~~~+)[^\n]*\n.*?(?:^[ \t]*\1[^\n]*$|\Z)"  # fenced blocks
@@ -41,6 +41,8 @@ class NotKorean(Rule):
     """Leave code, links and tags out of the count."""
 
     def apply(self, document: Document) -> Verdict:
+        if has_hangul_share(document.text, self.hangul):
+            return Verdict(document)
         share = self._share(letters(document.text))
         if share >= self.hangul:
             return Verdict(document)

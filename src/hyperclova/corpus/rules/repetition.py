@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from hyperclova.corpus.documents import Document
 from hyperclova.corpus.rule import Rule, Verdict
-from hyperclova.corpus.rules._characters import kinds
+from hyperclova.corpus.rules._characters import kinds, rest_share
 
 _RUN = re.compile(r"(\S)\1{3,}|(\S\S)\2{3,}")
 # What people lengthen to say it louder: Hangul, punctuation that expresses, pictures. Not digits,
@@ -113,6 +113,9 @@ class SymbolRepetition(Rule):
     """or this share either."""
 
     def apply(self, document: Document) -> Verdict:
+        least = min(self.digits, self.symbols, self.both)
+        if rest_share(document.text) <= least:
+            return Verdict(document)
         count = kinds(document.text)
         visible = count.visible
         digits, symbols = count.digits, count.symbols
@@ -140,7 +143,7 @@ class LineRepetition(Rule):
 
     lines: int = 6
     """Documents with fewer lines pass."""
-    line_share: float = 0.5
+    line_share: float = 0.6
     """Drop if more than this share of the lines repeats an earlier one,"""
     character_share: float = 0.3
     """or if such lines hold more than this share of the characters."""
@@ -180,7 +183,7 @@ class NgramRepetition(Rule):
     repeated: float = 0.5
     """Drop if more than this share of the words is in five-word runs that came before. Statutes and
     reference manuals reach 0.45,"""
-    top: float = 0.2
+    top: float = 0.3
     """or the most frequent three-word run makes up more than this share of the words,"""
     padded: float = 0.5
     """or more than this share of the runs of four characters came before"""
@@ -199,15 +202,14 @@ class NgramRepetition(Rule):
         if len(words) < self.words:
             return Verdict(document)
         # Words that are said again in runs are said again alone: most documents are let off here.
-        counts = Counter(words)
-        often = max(3, self.top / 3 * len(words))
-        if len(words) - len(counts) > self.repeated * len(words):
+        again = 1 - len(set(words)) / len(words)
+        if again > self.repeated:
             share = _repeated_words(_runs(words, 5), 5, len(words))
             if share > self.repeated:
                 return Verdict(
                     None, f"{share:.0%} of the words are in five-word runs said before", share
                 )
-        if max(counts.values()) >= often:
+        if again > self.top / 2 and max(Counter(words).values()) >= self.top / 3 * len(words):
             share = _top_words(_runs(words, 3), 3, len(words))
             if share > self.top:
                 return Verdict(
