@@ -10,7 +10,7 @@ import numpy as np
 
 from hyperclova.corpus.quality.features import LIMIT
 from hyperclova.corpus.quality.model import QualityModel
-from hyperclova.corpus.quality.train import Text
+from hyperclova.corpus.quality.train import Text, korean
 from hyperclova.style import ACCENT, AMBER, DANGER, INK, LINE, MUTED, chart
 
 EQUAL_LENGTH = 200
@@ -67,6 +67,8 @@ def evaluate(model: QualityModel, texts: Iterable[Text], name: str, length: int)
     scored = []
     counts: dict[str, int] = {}
     for text in texts:
+        if not korean(text.text[:length]):
+            continue  # it is not judged, either
         counts[text.group] = counts.get(text.group, 0) + 1
         if counts[text.group] <= MOST:
             scored.append(Scored(text, model.score(text.text[:length])))

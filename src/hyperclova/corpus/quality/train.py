@@ -7,6 +7,7 @@ seen, its length drawn from the same distribution for both classes, at the begin
 
 import heapq
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ FEWEST_PAGES = 20
 """Of each class, below which training makes no sense."""
 _TEST, _CALIBRATION = 0.1, 0.2
 _ANYWHERE = 0.5
+_HANGUL = re.compile("[가-힣]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,19 @@ def split(texts: Iterable[Text]) -> tuple[list[Text], list[Text], list[Text]]:
 
 
 def windows(texts: Iterable[Text], seed: int = 0) -> Iterator[Text]:
-    """One window of each page; see the module's docstring. Short texts of a group are joined."""
+    """One window of each page; see the module's docstring. Short texts of a group are joined.
+
+    A window without Hangul, of which the classifier knows nothing, is left out.
+    """
+    return (window for window in _windows(texts, seed) if korean(window.text))
+
+
+def korean(text: str) -> bool:
+    """Whether there is Hangul in ``text``."""
+    return _HANGUL.search(text) is not None
+
+
+def _windows(texts: Iterable[Text], seed: int) -> Iterator[Text]:
     page: list[Text] = []
     length = wanted = 0
     for text in texts:
