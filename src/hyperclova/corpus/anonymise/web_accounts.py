@@ -46,11 +46,22 @@ _SUBDOMAIN = re.compile(
     r"(?![A-Za-z0-9\-])",
     re.I | re.A,
 )
-# Cheap signs of the two patterns above; each starts with a literal, which `re` looks for fast.
-_SITE = re.compile(
-    r"\.(?:(?i:com|net|tv|kr|me|io|fm)/|(?i:tistory|egloos|blogspot|wordpress|tumblr|blog)\.)"
+# Where one of the two patterns may match: a literal, which `re` looks for fast, then the rest of
+# the site's name read backwards, so that other addresses cost nothing.
+_SITES = (
+    *("instagram.com", "twitter.com", "x.com", "facebook.com", "fb.com", "blog.naver.com"),
+    *("post.naver.com", "in.naver.com", "story.kakao.com", "blog.daum.net", "threads.net"),
+    *("threads.com", "cyworld.com", "me2day.net", "t.me", "pinterest.com", "pinterest.co.kr"),
+    *("tumblr.com", "soundcloud.com", "twitch.tv", "afreecatv.com", "ask.fm", "tiktok.com"),
+    *("brunch.co.kr", "velog.io", "medium.com", "youtube.com", "open.kakao.com"),
+    *("linkedin.com", "cafe.naver.com"),
 )
-_BEFORE, _AFTER = 70, 160
+_SITE = re.compile(
+    r"\.(?:(?i:com|net|tv|kr|me|io|fm)/(?:"
+    + "|".join(f"(?<=(?i:{re.escape(site)})/)" for site in _SITES)
+    + r")|(?i:tistory|egloos|blogspot|wordpress|tumblr)\.|(?i:blog\.me))"
+)
+_BEFORE, _AFTER = 50, 160
 
 # Names of accounts beside a service's name: "카톡 아이디 abc123", "인스타: abc_1", "Insta @abc".
 # The look for them starts at the rarest part, and reads back from there.
@@ -68,8 +79,8 @@ _HANDLE = re.compile(rf"@(?P<name>{_NAME}){_END}", re.A)
 _LINKED_SERVICE_BEFORE = re.compile(rf"{_SERVICES}{_LINK}\Z")
 # Without the word for account, a name needs a digit or a line in it: "카톡 추가", "인스타: API".
 _LISTED = re.compile(
-    r"(?:(?:카카오톡|카톡|인스타그램|인스타|트위터|페이스북|페북|텔레그램|디스코드|위챗|스카이프)"
-    r"\ ?[:：=]\ ?|(?:카카오톡|카톡|텔레그램)\ (?=[A-Za-z0-9_.\-]{6}))"
+    r"(?:카카오톡|카톡|인스타그램|인스타|트위터|페이스북|페북|텔레그램|디스코드|위챗|스카이프)"
+    r"(?:\ ?[:：=]\ ?|(?<=[톡램])\ (?=[A-Za-z0-9_.\-]{6}))"
     rf"(?P<name>(?=[A-Za-z_.\-]*[0-9_])(?:{_NAME})){_END}",
     re.A,
 )
@@ -86,12 +97,12 @@ def find_web_accounts(text: str) -> Iterator[Mask]:
     """Names of accounts; the mask covers the name alone, so the service stays."""
     done = 0
     for site in _SITE.finditer(text):
-        for pattern in (_PAGE, _SUBDOMAIN):
-            end = min(site.end() + _AFTER, len(text))
-            for match in pattern.finditer(text, max(done, site.start() - _BEFORE), end):
-                if match.end() < end or end == len(text):  # else cut in two: the next site's
-                    yield _mask(match)
-        done = site.end()
+        pattern = _PAGE if site[0].endswith("/") else _SUBDOMAIN
+        end = min(site.end() + _AFTER, len(text))
+        for match in pattern.finditer(text, max(done, site.start() - _BEFORE), end):
+            if match.end() < end or end == len(text):  # else cut in two
+                yield _mask(match)
+                done = match.end()
     for match in _NAMED.finditer(text):
         if _is_name(match) and _SERVICE_BEFORE.search(_before(match)):
             yield _mask(match)
