@@ -24,8 +24,13 @@ SENTENCES = {
         "시는 내년부터 시내버스 요금을 조정하는 방안을 검토하고 있다고 밝혔다.",
         "기상청은 이번 주말 중부 지방에 많은 비가 내리겠다고 내다봤다.",
     ),
-    "comments": ("배우들 연기가 정말 좋았고 결말도 마음에 들었어요 ㅎㅎ", "기대보다 지루했지만 음악은 좋네요"),
-    "kin": ("전세 계약이 끝나면 보증금은 언제 돌려받을 수 있나요? 만료일에 돌려받는 것이 원칙입니다.",),
+    "comments": (
+        "배우들 연기가 정말 좋았고 결말도 마음에 들었어요 ㅎㅎ",
+        "기대보다 지루했지만 음악은 좋네요",
+    ),
+    "kin": (
+        "전세 계약이 끝나면 보증금은 언제 돌려받을 수 있나요? 만료일에 돌려받는 것이 원칙입니다.",
+    ),
     "modu": ("오늘 회의에서는 지난달에 정한 목표를 얼마나 이루었는지 하나씩 살펴보겠습니다.",),
     "wiki": (
         "두루미는 두루밋과에 속하는 큰 새로, 겨울이면 철원 평야를 찾아와 지낸다.",
@@ -104,9 +109,7 @@ class AuthoredBuild:
                 }
             ],
         }
-        (output / "build.json").write_text(
-            json.dumps(record, ensure_ascii=False), encoding="utf-8"
-        )
+        (output / "build.json").write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
         return output
 
 
@@ -118,11 +121,13 @@ def documents(count: int = 400) -> list[Document]:
             if source in ("kin", "modu", "others") and number % 5:
                 continue
             lines = [
-                f"{sentences[(number + line) % len(sentences)]} ({number}번째 글, {line + 1}번째 줄)"
+                f"{sentences[(number + line) % len(sentences)]} ({number}번째 글의 {line + 1}째 줄)"
                 for line in range(1 + (number * 7 + len(source)) % 11)
             ]
             if number % 9 == 0:
-                lines.append(f"문의는 010-2345-{6000 + number} 또는 minsu.kim{number}@naver.com 으로 주세요.")
+                lines.append(
+                    f"문의는 010-2345-{6000 + number} 또는 minsu.kim{number}@naver.com 으로 주세요."
+                )
             if number % 13 == 0:
                 lines.insert(0, f"{ATTACK} 태그가\u202e 든\u200b 글")
             if number % 17 == 0:
@@ -135,7 +140,7 @@ def documents(count: int = 400) -> list[Document]:
 
 
 def tidy(document: Document) -> Verdict:
-    text = document.text.replace("\u202e", "").replace("\u200b", "").replace("번째 줄)", "째 줄)")
+    text = document.text.replace("\u202e", "").replace("\u200b", "")
     if text == document.text:
         return Verdict(document)
     return Verdict(replace(document, text=text), "two invisible characters removed")
@@ -149,7 +154,9 @@ def short(document: Document) -> Verdict:
 
 def alike(document: Document) -> Verdict:
     if document.id.endswith(("4", "8")):
-        return Verdict(None, f"<b>like</b> {document.source}.jsonl:1, Jaccard similarity 0.93", 0.93)
+        return Verdict(
+            None, f"<b>like</b> {document.source}.jsonl:1, Jaccard similarity 0.93", 0.93
+        )
     return Verdict(document)
 
 
@@ -213,3 +220,17 @@ def full_build(output: Path, tokens: dict[str, Any] | None = TOKENS) -> Path:
     build.step("anonymise", mask)
     build.step("prefix", prefix)
     return build.finish(output, tokens, rules=RULES, finish=FINISH)
+
+
+def small_build(output: Path) -> Path:
+    """One example of everything a page can show."""
+    build = AuthoredBuild()
+    chosen = {f"{source}.jsonl:{n}" for source in ("wiki", "news") for n in (9, 13, 17, 18, 19)}
+    build.take(document for document in documents(20) if document.id in chosen)
+    build.step("whitespace", tidy)
+    build.step("too-short", short)
+    build.step("contaminated:nsmc", Verdict)
+    build.step("sampling", half)
+    build.write_twice("wiki")
+    build.step("anonymise", mask)
+    return build.finish(output, TOKENS, rules=RULES[:2], finish=FINISH[:1])

@@ -206,9 +206,14 @@ def _compare(old: str, new: str, open_end: bool) -> _Change:
     """
     change = _Change([False] * len(old), [False] * len(old), [False] * len(new))
     operations = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    words = [
+        kind != "equal" and any(map(str.isalnum, old[a:b] + new[c:d]))
+        for kind, a, b, c, d in operations
+    ]
     for number, (kind, a, b, c, d) in enumerate(operations, start=1):
-        # A character or two in common between two changes would only make them hard to read.
-        if kind == "equal" and (b - a >= _COMMON or number in (1, len(operations))):
+        # A character or two that two changed words share would only make them hard to read.
+        within = 1 < number < len(operations) and words[number - 2] and words[number]
+        if kind == "equal" and not (within and b - a < _COMMON):
             change.kept[a:b] = [True] * (b - a)
         elif not (open_end and 1 < number == len(operations) and (a == b or c == d)):
             change.gone[a:b] = [True] * (b - a)

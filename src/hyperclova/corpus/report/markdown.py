@@ -1,5 +1,6 @@
 """The report as Markdown, with the pictures beside it."""
 
+import html
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -12,7 +13,7 @@ from hyperclova.corpus.report.table import Row
 EXAMPLES = 2
 """Of each rule; the page has all."""
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 
 
 def render(figures: Figures, examples: Mapping[str, Sequence[Shown]]) -> str:
@@ -276,7 +277,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 def _text(text: str) -> str:
     """``text`` on one line, meaning nothing to Markdown or HTML."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _text_run(" ".join(text.split()))
 
 
 def _prose(text: str) -> str:
@@ -286,7 +287,7 @@ def _prose(text: str) -> str:
 
 
 def _text_run(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", text)
+    return html.escape(_SPECIAL.sub(r"\\\1", text), quote=False)
 
 
 def _code(text: str) -> str:
