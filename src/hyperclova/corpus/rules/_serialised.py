@@ -119,7 +119,9 @@ def _from_csv(text: str) -> str:
 
 
 def _is_escaped(text: str, escapes: int, characters: int) -> bool:
-    if _NOT_ESCAPES.search(text):
+    if text.lstrip().startswith("{") or _NOT_ESCAPES.search(
+        text
+    ):  # data that has no text, formulas
         return False
     prose = _CODE.sub("", text) if "`" in text or "</" in text else text
     found = [match[0] for match in _ESCAPE.finditer(prose)]

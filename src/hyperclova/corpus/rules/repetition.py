@@ -105,7 +105,7 @@ class SymbolRepetition(Rule):
     Gopher's share of alphabetic words.
     """
 
-    digits: float = 0.5
+    digits: float = 0.6
     """Drop if more than this share of the visible characters is digits,"""
     symbols: float = 0.7
     """or this share symbols,"""
