@@ -13,7 +13,7 @@ _PLACE = r"[가-힣A-Za-z·\s]{1,14}"
 _RIGHTS = (
     r"(?:(?:[<\[(〈]\s*)?(?:ⓒ|©|\(c\)|copyrights?\b|저작권자)[^\n]{0,120}"
     r"(?:무단\s?(?:전재|복제|배포)|재\s?배포|rights\s+reserved|금지)[^\n]{0,40}"
-    r"|[<\[(〈-]?[^.\n]{0,30}무단\s?전재[^\n]{0,40}금지[^\n]{0,12})"
+    r"|(?:[<\[(〈-]\s*[^.\n]{0,30}|(?<!\S))무단\s?전재[^\n]{0,40}금지[^\n]{0,12})"
 )
 # What an article opens with: agency and place, author.
 _OPENING = re.compile(
@@ -31,7 +31,7 @@ _AUTHOR_LINE = re.compile(
     rf"\s*[\])>=]*\s*"
 )
 _CLOSING_LINE = re.compile(
-    rf"{_RIGHTS}"
+    rf"{_RIGHTS}|[^.\n]{{0,30}}무단\s?전재[^\n]{{0,40}}금지[^\n]{{0,12}}"
     r"|[▶☞▷◆■★●◇※→☎#<\[]+.{0,80}(?:바로\s?가기|구독|네이버|카카오|채널|클릭|제보|뉴스레터|더\s?보기"
     r"|다운로드|유튜브|페이스북|인스타|트위터|기사\s?보기|만나보세요|이벤트).{0,60}"
     r"|.{0,30}(?:기사\s?제보|제보는)\s.{0,60}"
@@ -63,12 +63,11 @@ _AFFILIATION = re.compile(
 
 def opens(line: str) -> bool:
     """Whether ``line`` is what articles open with, or empty."""
-    line = line.strip()
-    return not line or (
-        len(line) <= 120
-        and any(
-            pattern.fullmatch(line) for pattern in (_AUTHOR_LINE, _DATE_LINE, _CAPTION, _OPENING)
-        )
+    if len(line) > 120:
+        return False
+    line = without_opening(line).strip()
+    return not line or any(
+        pattern.fullmatch(line) for pattern in (_AUTHOR_LINE, _DATE_LINE, _CAPTION)
     )
 
 

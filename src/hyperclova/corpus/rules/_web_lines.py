@@ -11,7 +11,9 @@ class Rank(IntEnum):
     TEXT = 0
     IN_COMPANY = 1
     """Boilerplate at the edges of a page or among its like."""
-    ANYWHERE = 2
+    MENU = 2
+    """Boilerplate at the edges of a page or among its like, and no heading."""
+    ANYWHERE = 3
     """Boilerplate wherever it stands."""
 
 
@@ -139,7 +141,7 @@ def ranks(lines: list[str], text: str, characters: int) -> list[Rank]:
                 if key in _AT_EDGES:
                     rank = Rank.ANYWHERE if key in _ALWAYS else Rank.IN_COMPANY
             if menus and rank == Rank.TEXT and bare and _is_menu(line):
-                rank = Rank.IN_COMPANY
+                rank = Rank.MENU
         if notices and rank == Rank.TEXT and len(line) <= 200 and _NOTICE.fullmatch(line.strip()):
             rank = Rank.ANYWHERE
         found.append(rank)

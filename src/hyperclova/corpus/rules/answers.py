@@ -45,7 +45,7 @@ class Answers(Rule):
         kept = [answer for answer in answers if self._keeps(answer)]
         if not kept:
             return Verdict(
-                None, f"none of {len(answers)} answers is adopted, expert and trusted", 0
+                None, f"none of {len(answers)} answers is adopted or expert, and trusted", 0
             )
         kept.sort(key=lambda answer: not _is_true(answer.get("adopted")))
         question = document.meta.get("question")

@@ -24,8 +24,9 @@ class WebBoilerplate(Rule):
 
     What can only be such a line goes wherever it stands. Words that may also be text ("검색",
     "목록", "댓글") go at the start and the end of a page, as do menus
-    ("정치 | 경제 | 사회"), and elsewhere only where three of them stand together and are not a
-    list. A document of nothing else is dropped.
+    ("정치 | 경제 | 사회"), but for a single one at the start, which may be a heading; elsewhere
+    they go only where three of them stand together and are not a list. A document of nothing
+    else is dropped.
 
     Source: paper, Appendix A.1 (parts of a page that mean something are kept, the rest is cut).
     """
@@ -43,7 +44,7 @@ class WebBoilerplate(Rule):
         lines = text.split("\n")
         if len(lines) > 1 or len(text) <= 200:
             found = ranks(lines, text, self.characters)
-            if Rank.IN_COMPANY in found or Rank.ANYWHERE in found:
+            if max(found) > Rank.TEXT:
                 cut = self._cut(lines, found)
                 if cut:
                     text = "\n".join(line for row, line in enumerate(lines) if row not in cut)
@@ -68,9 +69,11 @@ class WebBoilerplate(Rule):
                 if found[row] == Rank.TEXT:
                     break
                 edge.append(row)
-            # A list of a few such words may well be what a text is about.
+            # A list of a few such words may well be what a text is about, and one at its start
+            # its heading.
             listed = sum(bool(BULLET.match(lines[row].lstrip())) for row in edge)
-            if not listed or len(edge) >= 4:
+            heading = edge[:1] == filled[:1] and len(edge) == 1
+            if len(edge) >= 4 or not (listed or (heading and found[edge[0]] == Rank.IN_COMPANY)):
                 cut.update(edge)
         group: list[int] = []
         for row in (*filled, -1):

@@ -27,7 +27,7 @@ class RepeatedTitle(Rule):
 
     characters: int = 8
     """Letters and digits that a title must have to be cut below the first line."""
-    similarity: float = 0.9
+    similarity: float = 0.85
     """How alike the first line must be to be cut: twice the matching characters over all of both
     (Ratcliff and Obershelp)."""
 
