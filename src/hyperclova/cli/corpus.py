@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hyperclova.cli import corpus_quality
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 application = typer.Typer(
     name="corpus", help="Clean, deduplicate, anonymise and mix documents.", no_args_is_help=True
 )
+
+application.command("train-quality")(corpus_quality.train_quality)
 
 _Config = Annotated[Path, typer.Argument(help="What to build: configs/corpus/*.toml")]
 _Overrides = Annotated[
@@ -97,12 +101,13 @@ def _summarise(output: Path, console: "Console") -> None:
     """A table of what went in and what came out, by source."""
     import orjson
     from rich.console import Console as WideConsole
+    from rich.filesize import decimal
     from rich.table import Table
 
     from hyperclova.corpus.tally import Tally, Volume
 
     tally = Tally.from_mapping(orjson.loads((output / "build.json").read_bytes())["tally"])
-    table = Table("source", "documents read", "MB read", "documents written", "MB written", "kept")
+    table = Table("source", "documents read", "read", "documents written", "written", "kept")
     for column in table.columns[1:]:
         column.justify = "right"
     for source in sorted(tally.before):
@@ -110,9 +115,9 @@ def _summarise(output: Path, console: "Console") -> None:
         table.add_row(
             source,
             f"{before.documents:,}",
-            f"{before.bytes / 1e6:,.1f}",
+            decimal(before.bytes),
             f"{after.documents:,}",
-            f"{after.bytes / 1e6:,.1f}",
+            decimal(after.bytes),
             f"{after.bytes / before.bytes:.1%}" if before.bytes else "",
         )
     if not console.is_terminal:

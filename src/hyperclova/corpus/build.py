@@ -117,12 +117,12 @@ def _groups(
         path = os.path.expandvars(given.path)
         if "$" in path:
             raise UserError(f"inputs: {given.path}: the variable is not set in the environment")
+        if not is_remote(path):  # workers may run elsewhere
+            path = str(Path(path).expanduser().absolute())
         source = replace(given, path=path)
         group: list[tuple[str, str, Input]] = []
         size = 0
         for file in find_files(source):
-            if not is_remote(file):  # workers may run elsewhere
-                file = str(Path(file).absolute())
             name = relative_name(file, source)
             file_bytes = file_size(file)
             shown.append([given.path, name, file_bytes])
