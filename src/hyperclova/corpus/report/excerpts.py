@@ -257,7 +257,9 @@ def _name(character: str, changed: bool, alone: bool) -> str:
     if character in _SPACES:
         return _SPACES[character] if changed and alone else ""
     category = unicodedata.category(character)
-    hidden = category in ("Cc", "Cs", "Co", "Cn") or character in _BIDIRECTIONAL
+    if category == "Cc":
+        return f"{ord(character):02X}"
+    hidden = category in ("Cs", "Co", "Cn") or character in _BIDIRECTIONAL
     if hidden or (changed and category in ("Cf", "Zs", "Zl", "Zp")):
         return f"U+{ord(character):04X}"
     return ""

@@ -25,8 +25,8 @@ _BUILT_IN = {
     ),
     "exact-duplicate": (
         "duplicates",
-        "Drops documents whose text is the same as another's, letter for letter, once case, "
-        "punctuation and spaces are folded away. The better one of them is kept.",
+        "Drops documents whose text is the same as another's but for its whitespace. The better "
+        "one of them is kept.",
     ),
     "near-duplicate": (
         "duplicates",
@@ -78,7 +78,10 @@ def describe(label: str, config: Mapping[str, Any]) -> Description:
         return Description(_DECONTAMINATION, ())
     if label in _BUILT_IN:
         section, text = _BUILT_IN[label]
-        return Description(text, tuple(_plain(config.get(section, {}))))
+        settings = dict(config.get(section, {}))
+        if label == "exact-duplicate":  # the others are about shingles
+            settings = {name: value for name, value in settings.items() if name == "enabled"}
+        return Description(text, tuple(_plain(settings)))
     table = _table(label, config)
     if table is None:
         return Description("", ())
