@@ -59,6 +59,30 @@ _AFFILIATION = re.compile(
     r"(?:교수|연구원|연구위원|소장|원장|논설위원|칼럼니스트|변호사|평론가|전문위원|작가|대표|시인)\s*[)\]>]?"
     r"|\(?필자는[^\n]{0,60}(?:다|임)\.?\)?"
 )
+_HINTS = (
+    *("기자", "특파원", "통신원", "리포터", "에디터", "논설위원", "뉴스", "이슈"),
+    *("@", "=", "＝", "ⓒ", "©", "(c)", "(C)", "opyright", "OPYRIGHT", "저작권", "무단"),
+    *(
+        "(끝)",
+        "송고",
+        "사진",
+        "출처",
+        "자료",
+        "제보",
+        "입력",
+        "등록",
+        "승인",
+        "수정",
+        "작성",
+        "발행",
+    ),
+    *("▶", "☞", "▷", "▲", "△", "▼", "◀", "로이터", "연합", "뉴시스", "OSEN", "AP", "AFP"),
+)
+
+
+def may_hold_byline(line: str) -> bool:
+    """False if none of the patterns below can match: quick, for the many texts of one line."""
+    return any(map(line.__contains__, _HINTS))
 
 
 def opens(line: str) -> bool:

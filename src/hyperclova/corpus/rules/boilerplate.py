@@ -8,6 +8,7 @@ from hyperclova.corpus.rule import Rule, Verdict
 from hyperclova.corpus.rules._news_lines import (
     closes,
     is_affiliation,
+    may_hold_byline,
     opens,
     without_closing,
     without_opening,
@@ -107,6 +108,8 @@ class NewsBoilerplate(Rule):
 
     def apply(self, document: Document) -> Verdict:
         text = document.text
+        if "\n" not in text and not may_hold_byline(text):
+            return Verdict(document)
         lines = text.split("\n")
         start, end = 0, len(lines)
         while start < min(end, self.lines) and opens(lines[start]):

@@ -145,7 +145,7 @@ class LineRepetition(Rule):
     """Documents with fewer lines pass."""
     line_share: float = 0.6
     """Drop if more than this share of the lines repeats an earlier one,"""
-    character_share: float = 0.3
+    character_share: float = 0.4
     """or if such lines hold more than this share of the characters."""
 
     def apply(self, document: Document) -> Verdict:
@@ -180,14 +180,14 @@ class NgramRepetition(Rule):
 
     words: int = 20
     """Shorter documents are not judged by their words."""
-    repeated: float = 0.5
+    repeated: float = 0.65
     """Drop if more than this share of the words is in five-word runs that came before. Statutes and
-    reference manuals reach 0.45,"""
+    reference manuals reach 0.6,"""
     top: float = 0.3
     """or the most frequent three-word run makes up more than this share of the words,"""
     padded: float = 0.5
     """or more than this share of the runs of four characters came before"""
-    characters: int = 1000
+    characters: int = 400
     """in a text of at most so many characters."""
 
     def apply(self, document: Document) -> Verdict:
@@ -225,7 +225,7 @@ _PROBES = 16
 def _may_be_padded(text: str) -> bool:
     """Whether some of a few evenly spaced runs of three characters come again further on.
 
-    In prose of up to a thousand characters one or two of sixteen do; in a text that says the same
+    In prose of a few hundred characters one or two of sixteen do; in a text that says the same
     thing over and over, all but those in its last repeat.
     """
     length = len(text)
