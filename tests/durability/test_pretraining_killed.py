@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -45,7 +45,8 @@ tokens = 256
 [logging]
 every_steps = 1
 """
-STEPS = 60
+STEPS = 90
+KILLS = 10
 
 
 @pytest.fixture
@@ -73,47 +74,55 @@ def write_configuration(inputs: Path, name: str) -> Path:
     return path
 
 
-def run_to_the_end(configuration: Path) -> None:
-    """In a process of its own: the command's code, without a second import of torch."""
+def run_to_the_end(configuration: Path, doom: tuple[int, float] | None = None) -> None:
+    """In a process of its own: the command's code, without a second import of torch.
+
+    Args:
+        doom: a step, and for how many times its duration the process lives on after it.
+    """
     from rich.console import Console
 
     from hyperclova import configuration as typed
     from hyperclova.pretraining.config import PretrainingConfig
     from hyperclova.pretraining.live import LineWatcher
-    from hyperclova.pretraining.loop import pretrain
+    from hyperclova.pretraining.loop import Progress, pretrain
+
+    class Doomed(LineWatcher):
+        """Not killed by the clock of another process, so that a busy machine changes nothing."""
+
+        def step(self, progress: Progress) -> None:
+            super().step(progress)
+            if doom and progress.step == doom[0]:
+                duration = config.training.batch_tokens / progress.tokens_per_second
+                threading.Timer(doom[1] * duration, os.kill, (os.getpid(), signal.SIGKILL)).start()
 
     torch.set_num_threads(1)
     with Path(os.devnull).open("w") as nowhere:
         config = typed.load(PretrainingConfig, configuration)
-        pretrain(config, LineWatcher(Console(file=nowhere)), resume=True)
+        pretrain(config, Doomed(Console(file=nowhere)), resume=True)
 
 
 def test_killed_ten_times_the_run_ends_at_the_same_bits(inputs: Path) -> None:
     fork = multiprocessing.get_context("fork")
     whole = write_configuration(inputs, "whole")
     process = fork.Process(target=run_to_the_end, args=(whole,))
-    began = time.monotonic()
     process.start()
     process.join()
     assert process.exitcode == 0
-    duration = time.monotonic() - began
 
     killed = write_configuration(inputs, "killed")
+    checkpoints = inputs / "killed" / "checkpoints"
     chance = random.Random(20210910)
-    kills = 0
-    while kills < 10:
-        process = fork.Process(target=run_to_the_end, args=(killed,))
+    for kill in range(KILLS):
+        resumed_at = max(checkpoint.steps(checkpoints), default=0)
+        share = (STEPS - resumed_at) // (KILLS - kill + 1)
+        doom = resumed_at + chance.randint(1, max(1, share)), chance.uniform(0, 3)
+        process = fork.Process(target=run_to_the_end, args=(killed, doom))
         process.start()
-        process.join(chance.uniform(0.05, 0.3) * duration)
-        if process.exitcode is not None:  # it came to its end first: that is not a kill
-            assert process.exitcode == 0
-            break
-        os.kill(process.pid or 0, signal.SIGKILL)
         process.join()
-        kills += 1
-        for step in checkpoint.steps(inputs / "killed" / "checkpoints"):
-            assert (inputs / "killed" / "checkpoints" / f"step-{step:08}" / "state.json").exists()
-    assert kills >= 4
+        assert process.exitcode == -signal.SIGKILL
+        for step in checkpoint.steps(checkpoints):
+            assert (checkpoint.path_of(checkpoints, step) / "state.json").exists()
     run_to_the_end(killed)
 
     losses = {

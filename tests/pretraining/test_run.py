@@ -255,21 +255,37 @@ def test_a_step_that_was_not_kept_is_named(config: PretrainingConfig) -> None:
         load_run(config.directory, step=3)
 
 
-def test_a_second_signal_does_not_wait(config: PretrainingConfig) -> None:
-    """A person who presses Ctrl-C twice gets out at once."""
+def test_a_signal_at_any_moment_saves_the_last_step(config: PretrainingConfig) -> None:
     slow = dataclasses.replace(
         config, training=dataclasses.replace(config.training, tokens=10_000 * 256)
     )
 
     def press() -> None:
-        time.sleep(0.5)
+        while not recorder.losses:
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
     recorder = Recorder()
     thread = threading.Thread(target=press)
     thread.start()
-    with pytest.raises((Interrupted, KeyboardInterrupt)):
+    with pytest.raises(Interrupted) as stopped:
         pretrain(slow, recorder)
     thread.join()
+    assert stopped.value.signal_number == signal.SIGINT
     saved = checkpoint.steps(config.directory / "checkpoints")
     assert saved[-1] == max(recorder.losses)
+
+
+def test_a_second_signal_does_not_wait(config: PretrainingConfig) -> None:
+    """A person who presses Ctrl-C twice gets out at once; the checkpoint before stays."""
+
+    class Impatient(Recorder):
+        def step(self, progress: Progress) -> None:
+            super().step(progress)
+            if progress.step == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(config, Impatient())
+    assert checkpoint.steps(config.directory / "checkpoints") == [3]
