@@ -175,5 +175,6 @@ def test_it_covers_every_source_format_and_rule_of_ours(demo: Demo) -> None:
 )
 def test_the_configurations_we_ship_are_sound(path: Path) -> None:
     config = configuration.load(CorpusConfig, path)
-    assert build_rules(config.rules, "rules")
-    assert build_rules(config.finish, "finish")
+    rules, finish = build_rules(config)
+    assert rules
+    assert finish

@@ -78,8 +78,7 @@ def build(
             another build, an evaluation set that can't be read.
     """
     output = config.output
-    for name, tables in (("rules", config.rules), ("finish", config.finish)):
-        cleaning.build_rules(tables, name)  # errors now, not in an hour
+    cleaning.build_rules(config)  # errors now, not in an hour
     groups, shown = _groups(config)
     if fresh and output.exists():
         _remove(output)
@@ -345,14 +344,15 @@ def _record(
         for path in sorted((workspace.output / "work" / "read").glob("*.quarantine.jsonl.zst")):
             for line in read_lines(path):
                 quarantine.add_record(orjson.loads(line))
-    order = list(cleaning.build_rules(config.rules, "rules"))
+    rules, finish = cleaning.build_rules(config)
+    order = list(rules)
     if config.repeated_lines.enabled:
         order.append(signing.REPEATED_LINES)
     if config.duplicates.enabled:
         order += [finishing.EXACT, finishing.NEAR]
     order += [finishing.contaminated(path.stem) for path in config.decontamination.files]
     order.append(finishing.SAMPLING)
-    order += [f"{label}" for label in cleaning.build_rules(config.finish, "finish")]
+    order += finish
     outputs = sorted(receipts.outputs, key=lambda output: str(output["path"]))
     return {
         **plan,

@@ -59,9 +59,9 @@ class Duplicates:
     rows: int = 6
     """Hash values in each band: a pair of Jaccard similarity ``s`` becomes a candidate with
     probability ``1 - (1 - s**rows)**bands``."""
-    fewest: int = 16
-    """Documents with fewer shingles are compared by their whole text alone: too little to tell
-    alike from same."""
+    fewest: int = 1
+    """Documents with fewer shingles are compared by their whole text alone. Short remarks are
+    copied with other spaces and exclamation marks more often than anything else."""
     similarity: float = 0.8
     """Jaccard similarity of the sets of shingles from which two documents are near-duplicates."""
 
@@ -105,7 +105,7 @@ class CorpusConfig:
     finish: tuple[dict[str, Any], ...] = ()
     """After it: what would make different documents look alike, as masks and prefixes do."""
     seed: int = 0
-    piece_megabytes: int = 16
+    piece_megabytes: float = 16.0
     """Text in one unit of work. Memory is bounded by a few times this for each worker."""
     repeated_lines: RepeatedLines = field(default_factory=RepeatedLines)
     duplicates: Duplicates = field(default_factory=Duplicates)

@@ -64,7 +64,8 @@ def explain(document: Document, config: CorpusConfig) -> Iterator[Opinion]:
     What depends on other documents (repeated lines, duplicates) is not looked at here;
     :func:`find_dropped` tells what a finished build made of it.
     """
-    for label, rule in cleaning.build_rules(config.rules, "rules").items():
+    rules, finish = cleaning.build_rules(config)
+    for label, rule in rules.items():
         verdict = rule(document)
         yield Opinion(label, document, verdict)
         if verdict.document is None:
@@ -87,7 +88,7 @@ def explain(document: Document, config: CorpusConfig) -> Iterator[Opinion]:
     )
     if not copies:
         return
-    for label, rule in cleaning.build_rules(config.finish, "finish").items():
+    for label, rule in finish.items():
         verdict = rule(document)
         yield Opinion(label, document, verdict)
         if verdict.document is None:

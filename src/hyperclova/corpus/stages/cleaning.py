@@ -17,21 +17,30 @@ from hyperclova.corpus.stages.workspace import (
 from hyperclova.corpus.tally import Tally, Volume
 
 
-def build_rules(tables: Iterable[dict[str, Any]], where: str) -> dict[str, Rule]:
-    """The rules of a configuration by their labels, in order.
+def build_rules(config: CorpusConfig) -> tuple[dict[str, Rule], dict[str, Rule]]:
+    """The rules before and after deduplication, by their labels, in order.
 
     A label is the rule's name, the sources in brackets if it is limited to some, and a number
     where it would not be unique.
+
+    Raises:
+        UserError: no such rule, or a field it doesn't have or can't take.
     """
+    taken: set[str] = set()
+    return _labelled(config.rules, "rules", taken), _labelled(config.finish, "finish", taken)
+
+
+def _labelled(tables: Iterable[dict[str, Any]], where: str, taken: set[str]) -> dict[str, Rule]:
     rules: dict[str, Rule] = {}
     for table in tables:
         rule = build_rule(table, RULES, where)
         name = table["rule"]
         plain = f"{name} ({', '.join(rule.sources)})" if rule.sources else name
         label, number = plain, 1
-        while label in rules:
+        while label in taken:
             number += 1
             label = f"{plain} #{number}"
+        taken.add(label)
         rules[label] = rule
     return rules
 
@@ -67,7 +76,7 @@ def clean(workspace: Workspace, piece: str, config: CorpusConfig) -> dict[str, A
         ``tally``, ``documents`` and ``bytes`` left, ``sources`` (documents by source), ``lines``
         (different lines that might be boilerplate).
     """
-    rules = build_rules(config.rules, "rules")
+    rules, _ = build_rules(config)
     tally = Tally()
     lines = LineCounter(config.repeated_lines)
     sources: dict[str, int] = {}

@@ -114,7 +114,7 @@ def finish(workspace: Workspace, piece: str, config: CorpusConfig) -> dict[str, 
         ``tally``, and ``outputs`` (path under the output directory, documents, bytes of text).
     """
     selection = _Selection(workspace, piece, config)
-    rules = build_rules(config.finish, "finish")
+    _, rules = build_rules(config)
     tally = Tally()
     outputs: dict[str, dict[str, Any]] = {}
     with ExitStack() as files:

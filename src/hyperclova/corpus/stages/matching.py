@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperclova.corpus import quality
 from hyperclova.corpus.config import Duplicates
 from hyperclova.corpus.duplicates import (
     candidate_pairs,
@@ -19,7 +20,7 @@ from hyperclova.corpus.duplicates import (
     verify,
 )
 from hyperclova.corpus.stages.lines import hash_range
-from hyperclova.corpus.stages.signing import BAND, EXACT, RANK
+from hyperclova.corpus.stages.signing import BAND, EXACT, RANK, compared_text
 from hyperclova.corpus.stages.workspace import (
     Workspace,
     groups_of,
@@ -30,6 +31,8 @@ from hyperclova.corpus.stages.workspace import (
 DROPPED = np.dtype([("row", np.uint32), ("kept", np.uint64), ("similarity", np.float32)])
 """Rows of a piece to drop; ``similarity`` 1.0 and above: exact (2.0)."""
 _EXACT = 2.0
+_NEAR_RANK = np.dtype([("score", np.float32), *RANK.descr])
+"""Of near-duplicates the better written is kept, then as of equal texts."""
 
 
 def _piece_numbers(piece: int, rows: NDArray[Any]) -> NDArray[np.uint64]:
@@ -46,6 +49,22 @@ def _ranks_of(
         mine = owners == piece
         stored = workspace.load("sign", f"{pieces[piece]}.ranks")
         ranks[mine] = stored[(numbers[mine] & np.uint64(0xFFFFFFFF)).astype(np.int64)]
+    return ranks
+
+
+def _near_ranks_of(
+    workspace: Workspace, pieces: Sequence[str], numbers: NDArray[np.uint64]
+) -> NDArray[Any]:
+    """Ranks with quality, of candidates given by sorted numbers."""
+    ranks = np.zeros(len(numbers), _NEAR_RANK)
+    plain = _ranks_of(workspace, pieces, numbers)
+    ranks["length"], ranks["tie"] = plain["length"], plain["tie"]
+    owners = (numbers >> np.uint64(32)).astype(np.int64)
+    for piece in np.unique(owners):
+        mine = owners == piece
+        rows = workspace.load("shingles", f"{pieces[piece]}.rows")
+        places = np.searchsorted(rows, (numbers[mine] & np.uint64(0xFFFFFFFF)).astype(np.int64))
+        ranks["score"][mine] = workspace.load("shingles", f"{pieces[piece]}.scores")[places]
     return ranks
 
 
@@ -113,26 +132,34 @@ def _between(numbers: NDArray[np.uint64], piece: int, last: int) -> slice:
 def shingle_candidates(
     workspace: Workspace, piece: int, name: str, settings: Duplicates, band_parts: int
 ) -> dict[str, Any]:
-    """The sets of shingles of a piece's candidates, one after the other, for verification."""
+    """The sets of shingles of a piece's candidates, for verification, and their quality.
+
+    Quality is scored here and not of every document: few are candidates.
+    """
     wanted: set[int] = set()
     for band in _band_names(settings, band_parts):
         involved = workspace.load("bands", f"{band}.involved")
         mine = involved[_between(involved, piece, piece + 1)]
         wanted.update((mine & np.uint64(0xFFFFFFFF)).tolist())
     hashes, starts, rows = [np.zeros(0, np.uint64)], [0], []
+    scores = []
     position = 0
     for group in groups_of(stored_documents(workspace.file("sign", f"{name}.jsonl.zst"))):
         chosen = [row for row in range(position, position + len(group)) if row in wanted]
-        batch = shingle_batch([group[row - position].text for row in chosen], settings.shingle)
+        batch = shingle_batch(
+            [compared_text(group[row - position]) for row in chosen], settings.shingle
+        )
         for index, row in enumerate(chosen):
             mine = batch.of(index)
             hashes.append(mine)
             starts.append(starts[-1] + len(mine))
             rows.append(row)
+            scores.append(quality.score(group[row - position].text))
         position += len(group)
     workspace.save("shingles", f"{name}.hashes", np.concatenate(hashes))
     workspace.save("shingles", f"{name}.starts", np.array(starts, np.int64))
     workspace.save("shingles", f"{name}.rows", np.array(rows, np.int64))
+    workspace.save("shingles", f"{name}.scores", np.array(scores, np.float32))
     return {"documents": len(rows)}
 
 
@@ -198,7 +225,7 @@ def choose(
         [np.zeros(0, np.float32)]
         + [workspace.load("verify", f"{name}.similarities") for name in verify_names]
     )
-    near = keep_best(pairs, _ranks_of(workspace, pieces, np.unique(pairs)))
+    near = keep_best(pairs, _near_ranks_of(workspace, pieces, np.unique(pairs)))
     # A document's likeness to the one kept for it: its highest to any in its cluster will do
     # where the two were not compared themselves.
     flat = np.concatenate((pairs[:, 0], pairs[:, 1]))

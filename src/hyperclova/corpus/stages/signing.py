@@ -1,12 +1,12 @@
 """Sign: what of each document the search for duplicates needs, and no text."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperclova.corpus import quality
 from hyperclova.corpus.config import CorpusConfig
 from hyperclova.corpus.documents import Document
 from hyperclova.corpus.duplicates import MinHash, exact_key
@@ -22,9 +22,9 @@ from hyperclova.corpus.tally import Tally
 
 EXACT = np.dtype([("key", np.uint64), ("rest", np.uint64), ("row", np.uint32)])
 BAND = np.dtype([("key", np.uint64), ("order", np.uint64), ("row", np.uint32)])
-RANK = np.dtype([("score", np.float32), ("length", np.uint32), ("tie", np.uint64)])
-"""Which of two duplicates is better: the better written, the longer, and by a hash of the
-document's id and text, so that the order of files decides nothing."""
+RANK = np.dtype([("length", np.uint32), ("tie", np.uint64)])
+"""Which of two equal texts is better: that with the longer title, then by a hash of the document's
+id and text, so that the order of files decides nothing."""
 
 REPEATED_LINES = "repeated-lines"
 
@@ -67,7 +67,9 @@ def sign(workspace: Workspace, piece: str, config: CorpusConfig, line_parts: int
                 ranks.append(_ranks(left, keys))
                 bands.append(
                     minhash.band_keys_batch(
-                        [document.text for document in left], settings.shingle, settings.fewest
+                        [compared_text(document) for document in left],
+                        settings.shingle,
+                        settings.fewest,
                     )
                 )
     if settings.enabled:
@@ -75,19 +77,26 @@ def sign(workspace: Workspace, piece: str, config: CorpusConfig, line_parts: int
     return {"tally": tally.to_mapping(), "documents": kept.documents, "bytes": size}
 
 
+def compared_text(document: Document) -> str:
+    """What of a document is compared with others: its text, and of an answer the question too.
+
+    The same answer to another question is no duplicate.
+    """
+    return f"{document.title}\n{document.text}" if document.source == "kin" else document.text
+
+
 def _exact_keys(documents: Sequence[Document]) -> NDArray[np.uint64]:
-    digests = b"".join(exact_key(document.text) for document in documents)
+    digests = b"".join(exact_key(compared_text(document)) for document in documents)
     return np.frombuffer(digests, "<u8").reshape(-1, 2)
 
 
 def _ranks(documents: Sequence[Document], keys: NDArray[np.uint64]) -> NDArray[Any]:
     ranks = np.zeros(len(documents), RANK)
-    for index, document in enumerate(documents):
-        ranks[index] = (
-            quality.score(document.text),
-            len(document.title) + len(document.text),
-            int.from_bytes(exact_key(document.id)[:8], "big"),
-        )
+    ranks["length"] = [len(document.title) + len(document.text) for document in documents]
+    ids = b"".join(
+        hashlib.blake2b(document.id.encode(), digest_size=8).digest() for document in documents
+    )
+    ranks["tie"] = np.frombuffer(ids, "<u8")
     ranks["tie"] ^= keys[:, 0] if len(keys) else np.uint64(0)
     return ranks
 

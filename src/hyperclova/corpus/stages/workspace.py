@@ -17,6 +17,7 @@ from hyperclova.corpus.documents import Document, read_lines, serialise
 
 _LEVEL = 3
 """zstd's: as fast as the stages that write."""
+_CHUNK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -78,16 +79,29 @@ class LineWriter:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._lines: list[bytes] = []
+        self._size = 0
         self.documents = 0
 
     def add(self, document: Document) -> None:
         """Append a document."""
-        self._stream.write(serialise(document))
+        self._append(serialise(document))
         self.documents += 1
 
     def add_record(self, record: dict[str, Any]) -> None:
         """Append any JSON object."""
-        self._stream.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+        self._append(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+
+    def _append(self, line: bytes) -> None:
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= _CHUNK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what was gathered to the compressor: one call for many short lines."""
+        self._stream.write(b"".join(self._lines))
+        self._lines, self._size = [], 0
 
 
 @contextmanager
@@ -95,7 +109,9 @@ def writing_lines(path: Path) -> Iterator[LineWriter]:
     """Write a ``.jsonl.zst`` file that appears when it is whole."""
     compressor = zstandard.ZstdCompressor(level=_LEVEL)
     with durable.writing(path) as file, compressor.stream_writer(file, closefd=False) as stream:
-        yield LineWriter(stream)
+        writer = LineWriter(stream)
+        yield writer
+        writer.flush()
 
 
 def stored_documents(path: Path) -> Iterator[Document]:
