@@ -27,6 +27,8 @@ RANK = np.dtype([("length", np.uint32), ("tie", np.uint64)])
 id and text, so that the order of files decides nothing."""
 
 REPEATED_LINES = "repeated-lines"
+_SHORT_ANSWER = 100
+"""Characters."""
 
 
 def sign(workspace: Workspace, piece: str, config: CorpusConfig, line_parts: int) -> dict[str, Any]:
@@ -78,11 +80,13 @@ def sign(workspace: Workspace, piece: str, config: CorpusConfig, line_parts: int
 
 
 def compared_text(document: Document) -> str:
-    """What of a document is compared with others: its text, and of an answer the question too.
+    """What of a document is compared with others: its text, and of a short answer its question.
 
-    The same answer to another question is no duplicate.
+    The same few words in answer to another question are no duplicate.
     """
-    return f"{document.title}\n{document.text}" if document.source == "kin" else document.text
+    if document.source == "kin" and len(document.text) < _SHORT_ANSWER:
+        return f"{document.title}\n{document.text}"
+    return document.text
 
 
 def _exact_keys(documents: Sequence[Document]) -> NDArray[np.uint64]:
