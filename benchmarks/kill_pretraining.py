@@ -209,11 +209,12 @@ def main() -> None:
                 for run in (whole, killed)
             )
         )
+    states = ", ".join(f"{state} {times}x" for state, times in found.items())
     print(
         f"\n{date.today()}, {platform.processor() or platform.machine()}, {arguments.threads} "
         f"thread(s), Python {platform.python_version()}, torch {torch.__version__}\n"
         f"killed {arguments.kills} times in {killed_seconds:.0f} s; {lost} steps computed again; "
-        f"found after the kills: {', '.join(f'{state} {times}x' for state, times in found.items())}\n"
+        f"found after the kills: {states}\n"
         f"equal to the last bit: {arguments.steps} losses (the last {loss:.6f}), "
         f"held-out bits per byte (the last {bits:.6f}), {values:,} values of weights and optimiser"
     )
