@@ -1,8 +1,11 @@
 """What a person does on the Playground, in the tests' words."""
 
+import unicodedata
 from typing import Any
 
 PROMPT = "옛날 옛적 어느 산골 마을에"
+HANGUL_FILLERS = "\u115f\u1160\u3164\uffa0"
+"""The only letters, digits, punctuation marks and symbols in Unicode that have no shape."""
 
 
 def write(page: Any, text: str) -> None:
@@ -43,6 +46,23 @@ def generate_at_length(page: Any, prompt: str) -> None:
 
 def value(page: Any) -> str:
     return page.locator("#text").input_value()
+
+
+def first_visible(text: str) -> str | None:
+    """The character at which a continuation's rule stands: a letter, digit, punctuation mark or
+    symbol that has a shape. White space is no measure: what counts as it, languages disagree on.
+    """
+    for character in text:
+        if unicodedata.category(character)[0] in "LNPS" and character not in HANGUL_FILLERS:
+            return character
+    return None
+
+
+def by_people(page: Any) -> list[str]:
+    """The texts that the page shows as people's."""
+    settle(page)
+    texts: list[str] = page.locator("#overlay > span").all_text_contents()
+    return texts
 
 
 def marked(page: Any) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from .conftest import SEED
 from .playground import PROMPT, generate, set_parameter, settle, write
 
 pytestmark = pytest.mark.browser
@@ -24,7 +25,7 @@ def violations(page: Any) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(visit: Any, studio: Any, scheme: str) -> None:
-    studio.lay_desk()
+    studio.lay_desk(seed=SEED)
     page = visit(color_scheme=scheme)
     assert violations(page) == []
     write(page, PROMPT)

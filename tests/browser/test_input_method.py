@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from .playground import set_parameter, value, wait_until_done
+from .playground import by_people, set_parameter, value, wait_until_done
 
 pytestmark = pytest.mark.browser
 
@@ -43,7 +43,8 @@ def test_generating_in_the_middle_of_a_syllable(page: Any, commits: bool) -> Non
         session.send("Input.insertText", {"text": "녕"})
     wait_until_done(page)
     assert prompts == ["안녕"]
-    assert value(page).startswith("안녕") and not value(page).startswith("안녕녕")
+    assert value(page).startswith("안녕")
+    assert by_people(page) == ["안녕"], "the model may well go on with 녕; the person wrote one"
 
 
 def test_the_second_enter_of_some_systems_does_not_generate_twice(page: Any) -> None:

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from .playground import (
+    HANGUL_FILLERS,
     PROMPT,
+    by_people,
+    first_visible,
     generate,
     generate_at_length,
     marked,
@@ -21,25 +24,8 @@ from .playground import (
 pytestmark = pytest.mark.browser
 
 
-def test_the_model_continues_the_text_and_its_part_is_marked(page: Any) -> None:
-    write(page, PROMPT)
-    set_parameter(page, "max_tokens", 24)
-    output = generate(page)
-    assert output.strip()
-    assert value(page) == PROMPT + output
-    assert marked(page) == [output]
-    first = page.locator("#overlay mark .first")
-    assert first.inner_text() == output.lstrip()[0]
-    rule = first.evaluate("node => getComputedStyle(node, '::before').width")
-    assert rule == "2px"
-    assert "24토큰에서 끝났어요" in state(page)
-    assert page.locator("#authors").inner_text().startswith(f"사람 {len(PROMPT)}자")
-
-
-def test_the_marks_lie_where_the_text_is(page: Any) -> None:
-    write(page, "가나다라 마바사 " * 30 + "\n\n끝")
-    set_parameter(page, "max_tokens", 60)
-    generate(page)
+def alike(page: Any) -> bool:
+    """Whether the textarea and the marks below it are as high as each other."""
     settle(page)
     heights = page.evaluate(
         """() => {
@@ -48,7 +34,57 @@ def test_the_marks_lie_where_the_text_is(page: Any) -> None:
           return [area.scrollHeight, area.clientHeight, overlay.offsetHeight];
         }"""
     )
-    assert heights[0] == heights[1] == heights[2]
+    return len(set(heights)) == 1
+
+
+def test_the_model_continues_the_text_and_its_part_is_marked(page: Any) -> None:
+    write(page, PROMPT)
+    set_parameter(page, "max_tokens", 24)
+    output = generate(page)
+    assert output.strip()
+    assert value(page) == PROMPT + output
+    assert marked(page) == [output]
+    first = page.locator("#overlay mark .first")
+    assert first.text_content() == first_visible(output)
+    rule = first.evaluate("node => getComputedStyle(node, '::before').width")
+    assert rule == "2px"
+    assert "24토큰에서 끝났어요" in state(page)
+    assert page.locator("#authors").inner_text().startswith(f"사람 {len(PROMPT)}자")
+
+
+def test_the_rule_stands_at_the_first_character_that_can_be_seen(visit: Any, studio: Any) -> None:
+    """Whatever bytes a model may write: what cannot be seen is kept, and carries no rule."""
+    unseen = "".join(map(chr, (*range(0x0D), *range(0x0E, 0x20), 0x20, *range(0x7F, 0xA1))))
+    unseen += "\u00ad\u061c\u200b\u200e\u2028\u2029\u2060\u3000\ufeff" + HANGUL_FILLERS
+    texts = {
+        " 나무꾼이": "나",
+        "\x1d주인": "주",
+        "\n\n「마을": "「",
+        "\ufffd어": "\ufffd",
+        "\u200b😀을": "😀",
+        " 3월": "3",
+        "…그리고": "…",
+        unseen + "끝" + unseen: "끝",
+        unseen: None,
+        "\n": None,
+    }
+    assert {text: first_visible(text) for text in texts} == texts
+    segments = [part for text in texts for part in (("human", "가"), ("model", text))]
+    studio.lay_desk(*segments)
+    page = visit()
+    assert value(page) == "".join(text for _, text in segments)
+    assert marked(page) == list(texts)
+    assert by_people(page) == ["가"] * len(texts)
+    rules = [mark.locator(".first").all_text_contents() for mark in page.locator("mark").all()]
+    assert rules == [[character] if character else [] for character in texts.values()]
+    assert alike(page)
+
+
+def test_the_marks_lie_where_the_text_is(page: Any) -> None:
+    write(page, "가나다라 마바사 " * 30 + "\n\n끝")
+    set_parameter(page, "max_tokens", 60)
+    generate(page)
+    assert alike(page)
 
 
 def test_edits_keep_track_of_who_wrote_what(page: Any) -> None:
@@ -56,10 +92,10 @@ def test_edits_keep_track_of_who_wrote_what(page: Any) -> None:
     set_parameter(page, "max_tokens", 30)
     output = generate(page)
     area = page.locator("#text")
-    middle = len(PROMPT) + len(output) // 2
+    half = len(output) // 2
+    middle = len((PROMPT + output[:half]).encode("utf-16-le")) // 2  # as a browser counts
     area.evaluate("(area, at) => { area.focus(); area.setSelectionRange(at, at); }", middle)
     page.keyboard.insert_text("사람이 쓴 말")
-    half = len(output) // 2
     assert marked(page) == [output[:half], output[half:]]
     assert value(page) == PROMPT + output[:half] + "사람이 쓴 말" + output[half:]
     area.evaluate("area => area.setSelectionRange(0, 3)")
@@ -125,6 +161,7 @@ def test_regenerate_replaces_the_last_generation_only(page: Any) -> None:
     set_parameter(page, "max_tokens", 16)
     first = generate(page)
     second = generate(page)
+    set_parameter(page, "seed", "")  # every time another text
     page.locator("#regenerate").click()
     wait_until_done(page)
     assert value(page).startswith(PROMPT + first)
@@ -144,19 +181,56 @@ def test_the_same_seed_writes_the_same_text(page: Any) -> None:
     assert value(page) == PROMPT + output
 
 
+def add_stop(page: Any, stop: str) -> None:
+    field = page.locator("#parameter-stop")
+    field.fill(stop)
+    field.press("Enter")
+    assert page.locator("[data-parameter=stop] li").count() == 1
+
+
 def test_a_stop_string_ends_the_text_and_is_not_in_it(page: Any) -> None:
     write(page, PROMPT)
     set_parameter(page, "max_tokens", 40)
     set_parameter(page, "seed", 3)
     output = generate(page)
-    stop = output[8]
     page.locator("#text").press("Control+z")
-    field = page.locator("#parameter-stop")
-    field.fill(stop)
-    field.press("Enter")
-    assert page.locator("[data-parameter=stop] li").count() == 1
+    stop = next(c for at, c in enumerate(output) if at > 5 and c.isalpha() and c not in output[:at])
+    add_stop(page, stop)
     assert generate(page) == output[: output.index(stop)]
     assert "멈춤 문자열" in state(page)
+
+
+def test_a_stop_string_at_once_writes_nothing(page: Any) -> None:
+    write(page, PROMPT)
+    set_parameter(page, "max_tokens", 40)
+    set_parameter(page, "seed", 3)
+    output = generate(page)
+    page.locator("#text").press("Control+z")
+    assert output[0].isalpha(), "choose a seed whose text begins with a letter"
+    add_stop(page, output[0])
+    assert generate(page) == ""
+    assert "쓴 글이 없어요" in state(page)
+    assert marked(page) == []
+    assert page.locator("#regenerate").get_attribute("aria-disabled") == "true"
+
+
+def test_a_text_that_ends_at_once_says_so(page: Any) -> None:
+    page.route(
+        "**/v1/completions",
+        lambda route: route.fulfill(
+            status=200,
+            headers={"content-type": "text/event-stream"},
+            body='data: {"choices":[{"index":0,"text":"","finish_reason":"stop"}]}\n\n'
+            "data: [DONE]\n\n",
+        ),
+    )
+    write(page, PROMPT)
+    page.locator("#text").press("Control+Enter")
+    wait_until_done(page)
+    assert value(page) == PROMPT and marked(page) == []
+    assert "글이 끝났다고 보았어요" in state(page)
+    page.locator("#text").press("Control+z")
+    assert value(page) == "", "an empty generation is no step of undo"
 
 
 def test_waiting_is_said(page: Any, studio: Any) -> None:
@@ -202,6 +276,7 @@ def test_parameters_show_what_was_changed_and_go_back_one_by_one(page: Any) -> N
 
 def test_the_request_is_what_the_panel_says(page: Any) -> None:
     write(page, PROMPT)
+    set_parameter(page, "seed", "")
     for name, number in (("max_tokens", 5), ("top_k", 3), ("frequency_penalty", 0.5)):
         set_parameter(page, name, number)
     with page.expect_request("**/v1/completions") as sent:

@@ -71,10 +71,12 @@ def test_stream_says_what_the_whole_answer_says(client: openai.OpenAI) -> None:
 
 def test_wire_form_of_a_stream(http: httpx.Client) -> None:
     body = {"model": "tiny", "prompt": PROMPT, "max_tokens": 40, "stream": True}
+    body |= {"logit_bias": GO_ON, "seed": 1}
     answer = http.post("/v1/completions", json=body)
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     *chunks, last = events(answer)
     assert last == "[DONE]"
+    assert len(chunks) > 5
     for chunk in map(json.loads, chunks):
         assert set(chunk) == {
             "id",

@@ -8,6 +8,10 @@ const PAUSE = 1000; // milliseconds without typing after which undo stops separa
 const MOMENTS = 300; // how far back undo goes
 const COMMIT = 250; // milliseconds an input method has to finish a syllable on its own
 
+/** The first character that can be seen: a letter, digit, punctuation mark or symbol. Spaces and
+ * control characters are none, nor are letters without a shape, as the Hangul fillers are. */
+const VISIBLE = /(?!\p{DI})[\p{L}\p{N}\p{P}\p{S}]/u;
+
 export class Editor {
   /** @param {HTMLTextAreaElement} area @param {HTMLElement} overlay */
   constructor(area, overlay) {
@@ -164,7 +168,8 @@ export class Editor {
         content.append(plain);
       } else {
         const mark = document.createElement("mark");
-        const first = at + string.slice(at, end).search(/\S|$/);
+        const visible = string.slice(at, end).search(VISIBLE);
+        const first = visible < 0 ? end : at + visible;
         if (this.showTokens) {
           let done = at;
           for (; index < units.length && units[index].start < end; index += 1) {
@@ -189,7 +194,7 @@ export class Editor {
     this.overlay.replaceChildren(content);
   }
 
-  /** Text without tokens; the first letter of a continuation carries its rule.
+  /** Text without tokens; the first visible character of a continuation carries its rule.
    * @param {HTMLElement} parent @param {number} from @param {number} to @param {number} first */
   #plain(parent, from, to, first) {
     if (from >= to) return;

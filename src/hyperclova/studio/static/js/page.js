@@ -19,7 +19,8 @@ const editor = new Editor(element("text"), element("overlay"));
 const parameters = new Parameters();
 const state = new State();
 const count = new TokenCount(() => parameters.values.max_tokens);
-const probabilities = new Probabilities(editor, (unit, text) => {
+const probabilities = new Probabilities(editor, (unit, token) => {
+  const text = token.replaceAll("\r", "\n"); // as in a generation
   editor.record();
   editor.set(editor.text.replace(unit.start, editor.text.string.length, text, ownerOf(unit.start)));
   editor.area.focus();

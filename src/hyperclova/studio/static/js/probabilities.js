@@ -5,7 +5,7 @@ import { element, make, percent, t } from "./messages.js";
 /** @typedef {import("./text.js").Unit} Unit @typedef {import("./editor.js").Editor} Editor */
 
 /** A token as people see it: spaces and line breaks get a sign. @param {string} text */
-export const visible = (text) => text.replace(/ /g, "␣").replace(/\n/g, "↵").replace(/\t/g, "⇥");
+export const visible = (text) => text.replace(/ /g, "␣").replace(/[\n\r]/g, "↵").replace(/\t/g, "⇥");
 
 export class Probabilities {
   /**
