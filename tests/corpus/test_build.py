@@ -246,6 +246,32 @@ def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(
     assert digests(config.output) == digests(tmp_path / "alone")
 
 
+def test_workers_do_not_outlive_a_build_that_is_killed(
+    config: CorpusConfig, tmp_path: Path
+) -> None:
+    import psutil
+
+    path = _toml(config, tmp_path / "corpus.toml")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hyperclova", "corpus", "build", str(path), "--workers", "2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    workers: list[psutil.Process] = []
+    while len(workers) < 2 and process.poll() is None:
+        workers = [
+            child
+            for child in psutil.Process(process.pid).children()
+            if any("spawn_main" in word for word in child.cmdline())
+        ]
+        time.sleep(0.05)
+    assert len(workers) == 2
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert not alive
+
+
 def test_a_finished_build_is_not_done_again(config: CorpusConfig) -> None:
     path = build(config, workers=1)
     before = path.stat().st_mtime_ns

@@ -22,6 +22,7 @@ from hyperclova.corpus.documents import Document, read_documents
 from hyperclova.corpus.split import HELD_OUT, TRAIN, is_held_out
 from hyperclova.durable import write_json
 from hyperclova.errors import UserError
+from hyperclova.processes import end_with_parent
 from hyperclova.tokenizer import Tokenizer
 from hyperclova.tokens.shards import ShardIndex, token_type, write_shard
 
@@ -261,6 +262,7 @@ class _Worker:
 
 
 def _start_worker(directory: str) -> None:
+    end_with_parent()
     _Worker.tokenizer = Tokenizer.load(directory)
 
 

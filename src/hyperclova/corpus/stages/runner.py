@@ -9,6 +9,7 @@ from typing import Any
 
 from hyperclova.corpus.stages.workspace import Task, Workspace
 from hyperclova.errors import UserError
+from hyperclova.processes import end_with_parent
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, the bytes of text done so far and those of the whole stage."""
@@ -31,7 +32,7 @@ def executor(workers: int, cluster: str | None = None) -> Iterator[Executor]:
     """
     if cluster is None:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
             try:
                 yield pool
             except BaseException:
