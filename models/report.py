@@ -141,9 +141,10 @@ Temperature {SAMPLING.temperature}, top-p {SAMPLING.top_p}, repetition penalty {
 
 ## What it can't do
 
-It has seen little text and has few parameters. It picks up the sound of reviews, petitions and
-encyclopedia articles; it loses the thread after a sentence or two, repeats itself, invents names,
-numbers and facts, and knows nothing reliably. It repeats the abuse and the prejudice of comment
+It has seen little text and has few parameters. Short sentences are often grammatical, longer ones
+often not, and what they say seldom makes sense: it has picked up the sound of reviews, petitions,
+stories and encyclopedia articles. It loses the thread within a sentence or two, repeats itself,
+invents names, numbers and facts, and knows nothing reliably. It repeats the abuse and the prejudice of comment
 sections. Do not use it for anything but trying the software.
 
 Raw text must be encoded by `hyperclova.tokenizer.Tokenizer`. `tokenizer.json` alone, as
