@@ -23,10 +23,14 @@ class Opinion:
     """The rule's."""
     before: Document
     verdict: Verdict
+    applies: bool = True
+    """False: the rule is for documents of other sources."""
 
     @property
     def outcome(self) -> str:
-        """``kept``, ``changed`` or ``dropped``."""
+        """``kept``, ``changed``, ``dropped`` or ``not asked``."""
+        if not self.applies:
+            return "not asked"
         if self.verdict.document is None:
             return "dropped"
         return "kept" if self.verdict.document is self.before else "changed"
@@ -67,7 +71,8 @@ def explain(document: Document, config: CorpusConfig) -> Iterator[Opinion]:
     rules, finish = cleaning.build_rules(config)
     for label, rule in rules.items():
         verdict = rule(document)
-        yield Opinion(label, document, verdict)
+        applies = not rule.sources or document.source in rule.sources
+        yield Opinion(label, document, verdict, applies)
         if verdict.document is None:
             return
         document = verdict.document
@@ -90,7 +95,8 @@ def explain(document: Document, config: CorpusConfig) -> Iterator[Opinion]:
         return
     for label, rule in finish.items():
         verdict = rule(document)
-        yield Opinion(label, document, verdict)
+        applies = not rule.sources or document.source in rule.sources
+        yield Opinion(label, document, verdict, applies)
         if verdict.document is None:
             return
         document = verdict.document
