@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from hyperclova.corpus.build import Counter, build, read_outputs
+from hyperclova.corpus.account import Counter
+from hyperclova.corpus.build import build
 from hyperclova.corpus.config import (
     CorpusConfig,
     Decontamination,
@@ -25,6 +26,7 @@ from hyperclova.corpus.config import (
 )
 from hyperclova.corpus.documents import Document, read_lines, serialise
 from hyperclova.corpus.explain import find_dropped
+from hyperclova.corpus.record import read_outputs
 from hyperclova.corpus.tally import Tally
 from hyperclova.errors import UserError
 
@@ -300,7 +302,7 @@ def test_mistakes_are_told_before_anything_is_done(config: CorpusConfig, tmp_pat
         (replace(config, rules=({"rule": "json:JSONEncoder"},)), "not a Rule"),
         (
             replace(config, decontamination=Decontamination((tmp_path / "no.txt",))),
-            "no.txt: no such file",
+            "no.txt: can't be read",
         ),
     )
     for broken, message in cases:

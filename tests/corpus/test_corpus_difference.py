@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import zstandard
 
-from hyperclova.corpus.difference import EXAMPLES, compare, render, to_mapping
+from hyperclova.corpus.difference import EXAMPLES, compare, to_mapping
+from hyperclova.corpus.difference_table import render
 from hyperclova.corpus.documents import Document, serialise
 from hyperclova.corpus.rule import Verdict
 from hyperclova.corpus.tally import Tally, Volume

@@ -11,10 +11,11 @@ import orjson
 import pytest
 
 from hyperclova import configuration
-from hyperclova.corpus.build import build, read_outputs
+from hyperclova.corpus.build import build
 from hyperclova.corpus.config import SOURCES, CorpusConfig
 from hyperclova.corpus.documents import Document, read_lines
 from hyperclova.corpus.readers import find_files, format_of, read_file
+from hyperclova.corpus.record import read_outputs
 from hyperclova.corpus.stages.cleaning import build_rules
 
 ROOT = Path(__file__).parents[2]

@@ -51,7 +51,7 @@ def build(
     )
 
     from hyperclova import configuration
-    from hyperclova.corpus.build import Counter
+    from hyperclova.corpus.account import Counter
     from hyperclova.corpus.build import build as run
     from hyperclova.corpus.config import CorpusConfig
     from hyperclova.corpus.report import write_report
@@ -99,14 +99,14 @@ def build(
 
 def _summarise(output: Path, console: "Console") -> None:
     """A table of what went in and what came out, by source."""
-    import orjson
     from rich.console import Console as WideConsole
     from rich.filesize import decimal
     from rich.table import Table
 
-    from hyperclova.corpus.tally import Tally, Volume
+    from hyperclova.corpus.record import Record
+    from hyperclova.corpus.tally import Volume
 
-    tally = Tally.from_mapping(orjson.loads((output / "build.json").read_bytes())["tally"])
+    tally = Record.load(output).tally
     table = Table("source", "documents read", "read", "documents written", "written", "kept")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -179,7 +179,8 @@ def diff(
     import orjson
     from rich.console import Console
 
-    from hyperclova.corpus.difference import compare, render, to_mapping
+    from hyperclova.corpus.difference import compare, to_mapping
+    from hyperclova.corpus.difference_table import render
 
     difference = compare(first, second)
     if json:

@@ -73,6 +73,12 @@ class Decontamination:
     files: tuple[Path, ...] = ()
     """Evaluation examples, one a line; the report names a set by its file's stem."""
 
+    def __post_init__(self) -> None:
+        stems = [path.stem for path in self.files]
+        for stem in stems:
+            if stems.count(stem) > 1:
+                raise ValueError(f"decontamination.files: two sets are called {stem}; rename one")
+
 
 @dataclass(frozen=True)
 class Sampling:

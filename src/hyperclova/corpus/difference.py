@@ -8,28 +8,23 @@ confused is 3 %.
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperclova.corpus.documents import Document, read_documents
+from hyperclova.corpus.hashing import Hashes
+from hyperclova.corpus.record import Record, read_outputs
 from hyperclova.corpus.report.funnel import sum_effects
-from hyperclova.corpus.report.record import Record
-from hyperclova.corpus.report.rules import labels
 from hyperclova.corpus.report.table import NAMES
+from hyperclova.corpus.rule import labelled
+from hyperclova.corpus.split import HELD_OUT, TRAIN
 from hyperclova.corpus.tally import Effect, Tally, Volume
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 EXAMPLES = 20
 """Ids shown of each kind of difference, those with the smallest hashes: a random choice."""
-_HELD_OUT = "held-out"
-_SPLITS = ("train", _HELD_OUT)
-
-Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -158,7 +153,7 @@ def _flat_config(config: Mapping[str, Any]) -> dict[str, Any]:
     named = {key: value for key, value in config.items() if key not in ("rules", "finish")}
     flat = dict(_flatten(named, ""))
     for section in ("rules", "finish"):
-        tables = list(labels({section: config.get(section, ())}))
+        tables = list(labelled(config.get(section, ())))
         flat[f"{section} (order)"] = [label for label, _ in tables]
         for label, table in tables:
             flat |= _flatten({k: v for k, v in table.items() if k != "rule"}, f"{section}.{label}.")
@@ -244,18 +239,14 @@ def _document_set(ids: Hashes, names: Mapping[int, str]) -> DocumentSet:
     return DocumentSet(len(ids), tuple(names[key] for key in ids[:EXAMPLES].tolist()))
 
 
-def _files(output: Path, split: str) -> list[Path]:
-    return sorted((output / split).glob("*.jsonl.zst"))
-
-
 def _read_outputs(output: Path) -> _Outputs:
     # Bytes, because a list of Python's integers would take five times as much.
     identifiers, texts, held_out = bytearray(), bytearray(), bytearray()
-    for split in _SPLITS:
-        for document in read_documents(_files(output, split)):
+    for split in (TRAIN, HELD_OUT):
+        for document in read_outputs(output, split):
             identifiers += _digest(document.id)
             texts += _digest(document.text)
-            held_out.append(split == _HELD_OUT)
+            held_out.append(split == HELD_OUT)
     ids = np.frombuffer(identifiers, np.dtype(">u8")).astype(np.uint64)
     hashes = np.frombuffer(texts, np.dtype(">u8")).astype(np.uint64)
     del identifiers, texts
@@ -281,7 +272,7 @@ def _names(output: Path, sets: Sequence[Hashes]) -> dict[int, str]:
     names: dict[int, str] = {}
     if not wanted:
         return names
-    for document in _stream(output):
+    for document in chain(read_outputs(output, TRAIN), read_outputs(output, HELD_OUT)):
         key = int.from_bytes(_digest(document.id), "big")
         if key in wanted:
             names[key] = document.id
@@ -290,118 +281,5 @@ def _names(output: Path, sets: Sequence[Hashes]) -> dict[int, str]:
     return names
 
 
-def _stream(output: Path) -> Iterator[Document]:
-    for split in _SPLITS:
-        yield from read_documents(_files(output, split))
-
-
 def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-
-
-def render(difference: Difference) -> "RenderableType":
-    """For the terminal."""
-    from rich.console import Group
-
-    parts: list[RenderableType] = []
-    if difference.same_documents:
-        parts.append("Both builds wrote the same documents.")
-    else:
-        parts += _render_sources(difference)
-        parts += _render_documents(difference.documents)
-    parts += _render_changes("Configuration", difference.config)
-    parts += _render_changes("Versions", difference.versions)
-    parts += _render_effects(difference.effects)
-    return Group(*parts)
-
-
-def _render_sources(difference: Difference) -> "Iterator[RenderableType]":
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title="Written, first → second", title_justify="left", box=None, padding=(0, 2))
-    table.add_column("source")
-    for name in ("documents", "change", "characters", "change", "MB", "change"):
-        table.add_column(name, justify="right")
-    for row in difference.sources:
-        cells = []
-        for one, two, scale, form in (
-            (row.first.documents, row.second.documents, 1, ",.0f"),
-            (row.first.characters, row.second.characters, 1, ",.0f"),
-            (row.first.bytes, row.second.bytes, 1e6, ",.2f"),
-        ):
-            cells += [format(two / scale, form), _change(one / scale, two / scale, form)]
-        table.add_row(Text(row.source), *cells, style="bold" if row.source == "total" else None)
-    yield table
-
-
-def _change(first: float, second: float, form: str) -> str:
-    return "" if first == second else format(second - first, f"+{form}").replace("-", "−")
-
-
-def _render_documents(documents: DocumentChanges) -> "Iterator[RenderableType]":
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title="\nDocuments", title_justify="left", box=None, padding=(0, 2))
-    table.add_column("")
-    table.add_column("count", justify="right")
-    table.add_column("for example", overflow="ellipsis", no_wrap=True)
-    table.add_row("in both", f"{documents.shared:,}", "")
-    for name, kind in (
-        ("only in the first", documents.only_first),
-        ("only in the second", documents.only_second),
-        ("text changed", documents.text_changed),
-        ("split changed", documents.split_changed),
-    ):
-        table.add_row(name, f"{kind.count:,}", Text("  ".join(kind.examples)))
-    yield table
-
-
-def _render_changes(title: str, changes: Sequence[Change]) -> "Iterator[RenderableType]":
-    from rich.table import Table
-    from rich.text import Text
-
-    if not changes:
-        yield f"\n{title}: the same."
-        return
-    table = Table(title=f"\n{title}", title_justify="left", box=None, padding=(0, 2))
-    for name in ("", "first", "second"):
-        table.add_column(name, overflow="fold")
-    for change in changes:
-        table.add_row(
-            Text(change.name),
-            *(
-                Text("–" if value is None else str(value))
-                for value in (change.first, change.second)
-            ),
-        )
-    yield table
-
-
-def _render_effects(effects: Sequence[EffectChange]) -> "Iterator[RenderableType]":
-    from rich.table import Table
-    from rich.text import Text
-
-    if not effects:
-        yield "\nEvery rule did the same."
-        return
-    table = Table(
-        title="\nRules that did something else, first → second",
-        title_justify="left",
-        box=None,
-        padding=(0, 2),
-    )
-    table.add_column("rule")
-    for name in ("dropped", "changed", "characters removed"):
-        table.add_column(name, justify="right")
-    for row in effects:
-        cells = (
-            " → ".join(
-                "–" if effect is None else f"{getattr(effect, name):,}"
-                for effect in (row.first, row.second)
-            )
-            for name in ("dropped", "changed", "characters_removed")
-        )
-        table.add_row(Text(row.label), *cells)
-    yield table

@@ -1,7 +1,7 @@
 """What every rule thought of one document."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from hyperclova.corpus.config import CorpusConfig, Input
 from hyperclova.corpus.contamination import Contamination
 from hyperclova.corpus.documents import Document, read_lines
 from hyperclova.corpus.readers import find_files, read_file
-from hyperclova.corpus.rule import Verdict
+from hyperclova.corpus.rule import Rule, Verdict
 from hyperclova.corpus.split import is_held_out
 from hyperclova.corpus.stages import cleaning, finishing
 from hyperclova.errors import UserError
@@ -69,13 +69,10 @@ def explain(document: Document, config: CorpusConfig) -> Iterator[Opinion]:
     :func:`find_dropped` tells what a finished build made of it.
     """
     rules, finish = cleaning.build_rules(config)
-    for label, rule in rules.items():
-        verdict = rule(document)
-        applies = not rule.sources or document.source in rule.sources
-        yield Opinion(label, document, verdict, applies)
-        if verdict.document is None:
-            return
-        document = verdict.document
+    left = yield from _ask(rules, document)
+    if left is None:
+        return
+    document = left
     for path in config.decontamination.files:
         label = finishing.contaminated(path.stem)
         found = Contamination.from_files([path]).found_in(document.text)
@@ -93,13 +90,21 @@ def explain(document: Document, config: CorpusConfig) -> Iterator[Opinion]:
     )
     if not copies:
         return
-    for label, rule in finish.items():
+    yield from _ask(finish, document)
+
+
+def _ask(
+    rules: Mapping[str, Rule], document: Document
+) -> Generator[Opinion, None, Document | None]:
+    """Yield opinions until a rule drops the document; return what is left of it."""
+    for label, rule in rules.items():
         verdict = rule(document)
         applies = not rule.sources or document.source in rule.sources
         yield Opinion(label, document, verdict, applies)
         if verdict.document is None:
-            return
+            return None
         document = verdict.document
+    return document
 
 
 def find_dropped(output: Path, identifier: str) -> list[dict[str, str]]:

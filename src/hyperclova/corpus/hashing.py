@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 
-_BASE = 0x9E3779B97F4A7C15  # odd, so it has an inverse modulo 2^64
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
+_STEP = 0x9E3779B97F4A7C15
+_BASE = _STEP  # odd, so it has an inverse modulo 2^64
 _INVERSE = pow(_BASE, -1, 1 << 64)
 
 
@@ -29,12 +32,25 @@ def _powers(size: int) -> tuple[Hashes, Hashes]:
 
 
 def mix(values: Hashes) -> Hashes:
-    """Spread every bit over all bits (the finaliser of MurmurHash3, by A. Appleby)."""
-    values = values ^ (values >> np.uint64(33))
-    values = values * np.uint64(0xFF51AFD7ED558CCD)
-    values = values ^ (values >> np.uint64(33))
-    values = values * np.uint64(0xC4CEB9FE1A85EC53)
-    return values ^ (values >> np.uint64(33))
+    """A random-looking permutation of the 64-bit integers, applied to each of ``values``.
+
+    The finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+    generators", OOPSLA 2014): three xor-shifts and two multiplications.
+    """
+    mixed = values >> np.uint64(30)
+    mixed ^= values
+    mixed *= _FIRST
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= _SECOND
+    mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
+def random_words(count: int, seed: int) -> Hashes:
+    """``count`` fixed 64-bit words: SplitMix64's output from the state ``seed``."""
+    counter = np.arange(1, count + 1, dtype=np.uint64)
+    start = np.array([seed & 0xFFFF_FFFF_FFFF_FFFF], dtype=np.uint64)
+    return mix(start + counter * np.uint64(_STEP))
 
 
 def code_points(text: str) -> NDArray[np.uint32]:

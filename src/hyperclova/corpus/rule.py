@@ -12,7 +12,7 @@ A rule of your own needs no registration: ``rule = "my_package.my_module:MyRule"
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -20,6 +20,9 @@ from typing import Any
 from hyperclova import configuration
 from hyperclova.corpus.documents import Document
 from hyperclova.errors import UserError
+
+Table = Mapping[str, Any]
+"""A table of the configuration: ``rule`` and the fields of its class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,22 @@ class Rule(ABC):
         return self.apply(document)
 
 
-def build_rule(settings: Mapping[str, Any], known: Mapping[str, str], where: str) -> Rule:
+def labelled(tables: Iterable[Table]) -> Iterator[tuple[str, Table]]:
+    """Tables of rules with the labels that reports call them by, in order.
+
+    A label is the rule's name, the sources in brackets if the table names some, and a number
+    where it would not be unique. Give the tables of ``[[rules]]`` and ``[[finish]]`` together.
+    """
+    count: dict[str, int] = {}
+    for table in tables:
+        label = str(table.get("rule", ""))
+        if sources := table.get("sources"):
+            label += f" ({', '.join(map(str, sources))})"
+        count[label] = count.get(label, 0) + 1
+        yield label if count[label] == 1 else f"{label} #{count[label]}", table
+
+
+def build_rule(settings: Table, known: Mapping[str, str], where: str) -> Rule:
     """The rule that a ``[[rules]]`` table describes.
 
     Args:

@@ -85,7 +85,6 @@ class AuthoredBuild:
         record = {
             "format": 1,
             "config": {
-                "output": "data/말뭉치-demo",
                 "inputs": [{"path": "raw/*.jsonl"}],
                 "rules": [],
                 "finish": [],
@@ -103,7 +102,8 @@ class AuthoredBuild:
             "tokens": tokens,
             "outputs": [
                 {
-                    "path": "train/00000.jsonl.zst",
+                    "path": "train/blog-00000.jsonl.zst",
+                    "source": "blog",
                     "documents": len(self.documents),
                     "bytes": 31234,
                 }

@@ -15,7 +15,7 @@ from hyperclova.corpus.report import write_report
 @pytest.fixture(scope="session")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output directory of a full build, with its report."""
-    output = full_build(tmp_path_factory.mktemp("report") / "full")
+    output = full_build(tmp_path_factory.mktemp("report") / "말뭉치-demo")
     assert write_report(output) == output / "report" / "report.html"
     return output
 

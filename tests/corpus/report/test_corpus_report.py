@@ -10,12 +10,12 @@ import pytest
 from authored_build import ATTACK, TOKENS, AuthoredBuild, documents, full_build, short
 
 from hyperclova.corpus.documents import Document
+from hyperclova.corpus.record import Record
 from hyperclova.corpus.report import numbers, write_report
 from hyperclova.corpus.report.excerpts import CHANGED, INVISIBLE, MASKED, Shown, show
 from hyperclova.corpus.report.figures import figures as figures_of
 from hyperclova.corpus.report.markdown import render as render_markdown
 from hyperclova.corpus.report.page import render
-from hyperclova.corpus.report.record import Record
 from hyperclova.corpus.report.rules import describe
 from hyperclova.corpus.report.table import PAPER_TOKENS
 from hyperclova.corpus.rule import Verdict
@@ -156,14 +156,15 @@ def test_sums_that_are_wrong_are_said_on_the_first_screen(
 
 
 def test_the_same_build_gives_the_same_bytes(reported: Path, tmp_path: Path) -> None:
-    (tmp_path / "again").mkdir()
-    shutil.copy(reported / "build.json", tmp_path / "again")
-    write_report(tmp_path / "again")
+    again = tmp_path / reported.name  # the report is headed by it
+    again.mkdir()
+    shutil.copy(reported / "build.json", again)
+    write_report(again)
     names = sorted(path.name for path in (reported / "report").iterdir())
-    assert names == sorted(path.name for path in (tmp_path / "again" / "report").iterdir())
+    assert names == sorted(path.name for path in (again / "report").iterdir())
     assert {"composition.png", "funnel.png", "lengths.png", "mix.png"} < set(names)
     for name in names:
-        first, second = (output / "report" / name for output in (reported, tmp_path / "again"))
+        first, second = (output / "report" / name for output in (reported, again))
         assert first.read_bytes() == second.read_bytes(), name
 
 

@@ -9,10 +9,10 @@ import pytest
 from authored_build import TOKENS, AuthoredBuild, short, small_build
 from axe_playwright_python.sync_playwright import Axe
 
+from hyperclova.corpus.record import Record
 from hyperclova.corpus.report.excerpts import show
 from hyperclova.corpus.report.figures import figures
 from hyperclova.corpus.report.page import render
-from hyperclova.corpus.report.record import Record
 
 pytestmark = pytest.mark.browser
 

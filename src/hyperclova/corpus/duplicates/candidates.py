@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperclova.corpus.duplicates.hashing import Hashes
+from hyperclova.corpus.hashing import Hashes
 
 LARGEST_GROUP = 32
 """Documents that share a key are compared each with each up to so many."""

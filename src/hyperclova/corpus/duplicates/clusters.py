@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperclova.corpus.duplicates.hashing import Hashes
+from hyperclova.corpus.hashing import Hashes
 
 
 def keep_best(pairs: Hashes, rank: NDArray[Any]) -> Hashes:

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperclova.corpus.duplicates.hashing import Hashes, mix, random_words
 from hyperclova.corpus.duplicates.shingling import Shingles, shingle_batch
+from hyperclova.corpus.hashing import Hashes, mix, random_words
 
 _ROUNDS = 16
 """Shared rounds before each empty place gets a hash of its own."""

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperclova.corpus.duplicates.hashing import Hashes, mix
+from hyperclova.corpus.hashing import Hashes, code_points, mix
 
 _CODES = 0x323B0
 """Above it Unicode has no letters, only variation selectors, tags and private characters."""
@@ -156,7 +156,7 @@ def _polynomial(values: Hashes, length: int) -> Hashes:
 
 def _fold_codes(text: str) -> NDArray[np.uint32]:
     """Folded code points, one for each character of ``text``; 0: not a letter or digit."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    codes = code_points(text)
     if len(codes) and int(codes.max()) >= _CODES:
         codes = np.where(codes < _CODES, codes, np.uint32(0))
     folded: NDArray[np.uint32] = np.take(_folding(), codes)

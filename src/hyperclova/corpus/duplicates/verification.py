@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperclova.corpus.duplicates.hashing import Hashes
+from hyperclova.corpus.hashing import Hashes
 
 
 def similarity(left: Hashes, right: Hashes) -> float:

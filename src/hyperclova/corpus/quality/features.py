@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from hyperclova.corpus.hashing import code_points
+
 LIMIT = 3000
 """Characters looked at, from the beginning."""
 ORDERS = 3
@@ -81,8 +83,7 @@ class Features:
 
 def fold(text: str) -> Codes:
     """The first :data:`LIMIT` characters as codes, without markup and runs; shape (characters,)."""
-    data = text[:LIMIT].encode("utf-32-le", "surrogatepass")
-    points = np.frombuffer(data, np.uint32)
+    points = code_points(text[:LIMIT])
     if points.size and points.max() > 0xFFFF:
         points = np.where(points > 0xFFFF, np.uint32(0x2661), points)  # mostly emoji
     codes: Codes = _CODES[points]

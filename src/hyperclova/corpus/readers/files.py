@@ -66,13 +66,20 @@ def find_files(source: Input) -> list[str]:
 
 
 def file_size(path: str) -> int:
-    """Bytes of one of :func:`find_files`; 0 where the file system doesn't say."""
-    if not is_remote(path):
-        return Path(path).stat().st_size
-    import fsspec
+    """Bytes of one of :func:`find_files`; 0 where the file system doesn't say.
 
-    filesystem, address = fsspec.core.url_to_fs(path)
-    return int(filesystem.info(address).get("size") or 0)
+    Raises:
+        UserError: the file is gone, or its file system doesn't answer.
+    """
+    try:
+        if not is_remote(path):
+            return Path(path).stat().st_size
+        filesystem, address = _fsspec().core.url_to_fs(path)
+        return int(filesystem.info(address).get("size") or 0)
+    except UserError:
+        raise
+    except Exception as error:  # every file system of fsspec's has its own
+        raise _unreadable(path, error) from None
 
 
 def format_of(path: str, source: Input) -> Format:

@@ -6,7 +6,7 @@ files, byte for byte, with the same fonts and version of matplotlib.
 
 from pathlib import Path
 
-from hyperclova.corpus.report.record import Record
+from hyperclova.corpus.record import Record
 
 ANONYMISE = "anonymise"
 

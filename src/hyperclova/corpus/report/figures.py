@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hyperclova.corpus.config import SOURCES
+from hyperclova.corpus.record import Record
 from hyperclova.corpus.report.funnel import Check, Funnel, Stage, checks, funnel
-from hyperclova.corpus.report.record import Record
 from hyperclova.corpus.report.rules import CONTAMINATED, Description, describe
 from hyperclova.corpus.report.table import Table, table
 from hyperclova.corpus.tally import LENGTH_BINS, SCRIPTS, Volume

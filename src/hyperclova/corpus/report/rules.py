@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hyperclova.corpus.rule import Rule, build_rule
+from hyperclova.corpus.rule import Rule, build_rule, labelled
 from hyperclova.corpus.rules import RULES
 from hyperclova.errors import UserError
 
 CONTAMINATED = "contaminated:"
 """Label of decontamination, before the name of the evaluation set."""
 
-_LABEL = re.compile(r"(?P<name>.+?)(?: \((?P<sources>[^()]*)\))?(?: #(?P<number>\d+))?")
 _ROLE = re.compile(r":[a-z:]+:`~?([^`<]+?)(?: *<[^`]*>)?`")
 
 # The section of the configuration that holds a built-in rule's settings, and what it does.
@@ -82,7 +81,7 @@ def describe(label: str, config: Mapping[str, Any]) -> Description:
         if label == "exact-duplicate":  # the others are about shingles
             settings = {name: value for name, value in settings.items() if name == "enabled"}
         return Description(text, tuple(_plain(settings)))
-    table = _table(label, config)
+    table = dict(labelled((*config.get("rules", ()), *config.get("finish", ())))).get(label)
     if table is None:
         return Description("", ())
     try:
@@ -97,30 +96,6 @@ def first_paragraph(rule: Rule) -> str:
     """The first paragraph of the docstring of a rule's class, as plain text with `` `code` ``."""
     paragraph = (inspect.getdoc(type(rule)) or "").partition("\n\n")[0]
     return _ROLE.sub(r"`\1`", " ".join(paragraph.split())).replace("``", "`")
-
-
-def labels(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The labels of the configuration's own rules with their tables, in order of application."""
-    count: dict[str, int] = {}
-    for table in (*config.get("rules", ()), *config.get("finish", ())):
-        label = str(table.get("rule", ""))
-        if sources := table.get("sources"):
-            label += f" ({', '.join(map(str, sources))})"
-        count[label] = count.get(label, 0) + 1
-        yield label if count[label] == 1 else f"{label} #{count[label]}", table
-
-
-def _table(label: str, config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    known = dict(labels(config))
-    if label in known:
-        return known[label]
-    # Numbered in another way: the n-th table of that name.
-    match = _LABEL.fullmatch(label)
-    if match is None:
-        return None
-    named = [table for table in known.values() if table.get("rule") == match["name"]]
-    number = int(match["number"] or 1)
-    return named[number - 1] if number <= len(named) else None
 
 
 def _of_rule(rule: Rule, table: Mapping[str, Any]) -> Iterator[Setting]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperclova.corpus.documents import Document
+from hyperclova.corpus.hashing import code_points
 from hyperclova.corpus.rule import Rule, Verdict
 from hyperclova.corpus.rules._characters import kinds, rest_share
 
@@ -88,7 +89,7 @@ def _may_have_runs(text: str) -> bool:
     """False if ``text`` surely has no run of four; quick for long texts."""
     if len(text) < _LONG:
         return True
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    points = code_points(text)
     same = points[1:] == points[:-1]
     if (same[2:] & same[1:-1] & same[:-2] & (points[3:] > 0x20)).any():
         return True

@@ -1,11 +1,10 @@
 """Clean: the configured rules, one document at a time."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from hyperclova.corpus.config import CorpusConfig
 from hyperclova.corpus.documents import Document
-from hyperclova.corpus.rule import Rule, build_rule
+from hyperclova.corpus.rule import Rule, build_rule, labelled
 from hyperclova.corpus.rules import RULES
 from hyperclova.corpus.stages.lines import LineCounter
 from hyperclova.corpus.stages.workspace import (
@@ -20,29 +19,15 @@ from hyperclova.corpus.tally import Tally, Volume
 def build_rules(config: CorpusConfig) -> tuple[dict[str, Rule], dict[str, Rule]]:
     """The rules before and after deduplication, by their labels, in order.
 
-    A label is the rule's name, the sources in brackets if it is limited to some, and a number
-    where it would not be unique.
-
     Raises:
         UserError: no such rule, or a field it doesn't have or can't take.
     """
-    taken: set[str] = set()
-    return _labelled(config.rules, "rules", taken), _labelled(config.finish, "finish", taken)
-
-
-def _labelled(tables: Iterable[dict[str, Any]], where: str, taken: set[str]) -> dict[str, Rule]:
-    rules: dict[str, Rule] = {}
-    for table in tables:
-        rule = build_rule(table, RULES, where)
-        name = table["rule"]
-        plain = f"{name} ({', '.join(rule.sources)})" if rule.sources else name
-        label, number = plain, 1
-        while label in taken:
-            number += 1
-            label = f"{plain} #{number}"
-        taken.add(label)
-        rules[label] = rule
-    return rules
+    tables = list(labelled((*config.rules, *config.finish)))
+    split = len(config.rules)
+    return (
+        {label: build_rule(table, RULES, "rules") for label, table in tables[:split]},
+        {label: build_rule(table, RULES, "finish") for label, table in tables[split:]},
+    )
 
 
 def follow(

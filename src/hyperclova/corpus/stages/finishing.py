@@ -111,7 +111,8 @@ def finish(workspace: Workspace, piece: str, config: CorpusConfig) -> dict[str, 
     """Write a piece's share of the corpus.
 
     Returns:
-        ``tally``, and ``outputs`` (path under the output directory, documents, bytes of text).
+        ``tally``, and ``outputs`` (path under the output directory, source, documents, bytes
+        of text).
     """
     selection = _Selection(workspace, piece, config)
     _, rules = build_rules(config)
@@ -126,7 +127,12 @@ def finish(workspace: Workspace, piece: str, config: CorpusConfig) -> dict[str, 
             path = f"{split}/{name}.jsonl.zst"
             if path not in writers:
                 writers[path] = files.enter_context(writing_lines(workspace.output / path))
-                outputs[path] = {"path": path, "documents": 0, "bytes": 0}
+                outputs[path] = {
+                    "path": path,
+                    "source": document.source,
+                    "documents": 0,
+                    "bytes": 0,
+                }
             writers[path].add(document)
             outputs[path]["documents"] += 1
             outputs[path]["bytes"] += len(document.text.encode())

@@ -1,6 +1,5 @@
 """Where a build keeps what it is doing, and how a task is done once and for all."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -140,8 +139,3 @@ def groups_of(documents: Iterator[Document], characters: int = 1 << 19) -> Itera
 def number_of(piece: int, row: int) -> int:
     """The number of a document in the build: pieces are counted in order, rows within."""
     return piece << 32 | row
-
-
-def dump(value: Any) -> str:
-    """JSON for comparing plans."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)

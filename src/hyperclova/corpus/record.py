@@ -1,11 +1,12 @@
-"""``build.json``: what a build wrote down about itself."""
+"""What a finished build left: ``build.json`` and documents."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from hyperclova.corpus.documents import Document, read_documents
 from hyperclova.corpus.tally import Tally
 from hyperclova.errors import UserError
 
@@ -16,6 +17,8 @@ FORMAT = 1
 class Record:
     """A finished build."""
 
+    name: str
+    """Of the output directory."""
     config: dict[str, Any]
     """:class:`~hyperclova.corpus.config.CorpusConfig` as plain data."""
     versions: dict[str, str]
@@ -27,12 +30,7 @@ class Record:
     tokens: dict[str, Any] | None
     """``tokenizer`` and ``by_source``; None: not counted."""
     outputs: tuple[dict[str, Any], ...]
-    """``path``, ``documents``, ``bytes``."""
-
-    @property
-    def name(self) -> str:
-        """The corpus's name, if the record has one: its output directory's."""
-        return PurePosixPath(str(self.config.get("output", ""))).name
+    """``path``, ``source``, ``documents``, ``bytes``."""
 
     @classmethod
     def load(cls, output: Path) -> "Record":
@@ -58,6 +56,7 @@ class Record:
             )
         try:
             return cls(
+                name=output.resolve().name,
                 config=data["config"],
                 versions=data["versions"],
                 inputs=tuple(data["inputs"]),
@@ -68,3 +67,8 @@ class Record:
             )
         except KeyError as error:
             raise UserError(f"{path}: {error} is missing; build again") from None
+
+
+def read_outputs(output: Path, split: str) -> Iterator[Document]:
+    """The documents of a finished build's split, ``train`` or ``held-out``."""
+    yield from read_documents(sorted((output / split).glob("*.jsonl.zst")))
