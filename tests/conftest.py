@@ -1,7 +1,11 @@
 """What every floor's tests stand on: Korean texts, a small tokenizer, a small model."""
 
 import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -65,3 +69,37 @@ def tiny_model_directory(
     save_model(model, directory, end_of_text_id=tiny_tokenizer.end_of_text_id)
     tiny_tokenizer.save(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Callable[[], AbstractContextManager[Any]]:
+    """Opens a real browser: ``with chromium() as browser:``.
+
+    The one that ``CHROMIUM`` names, else the first one installed. Don't keep it for the whole
+    session: while Playwright lives, its event loop keeps others out of the thread.
+    """
+    names = ("chromium", "chromium-browser", "google-chrome")
+    executable = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if executable is None:
+        reason = "no Chromium: install one, or name it in the environment variable CHROMIUM"
+        if os.environ.get("HYPERCLOVA_REQUIRE_BROWSER") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    @contextmanager
+    def launched() -> Iterator[Any]:
+        from playwright.sync_api import sync_playwright
+
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=executable,
+                args=[
+                    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+                    *("--disable-background-networking", "--disable-component-update"),
+                    "--disable-sync",
+                ],
+            )
+            yield browser
+            browser.close()
+
+    return launched

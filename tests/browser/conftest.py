@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -141,35 +141,10 @@ def studio(
         studio.stop()
 
 
-def chromium() -> str | None:
-    """The browser that ``CHROMIUM`` names, else the first one installed."""
-    named = os.environ.get("CHROMIUM")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return named or next(filter(None, map(shutil.which, names)), None)
-
-
-# Not for the whole session: while Playwright lives, its event loop keeps others out of the thread.
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Any]:
-    executable = chromium()
-    if executable is None:
-        reason = "no Chromium: install one, or name it in the environment variable CHROMIUM"
-        if os.environ.get("HYPERCLOVA_REQUIRE_BROWSER") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable,
-            args=[
-                *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-                *("--disable-background-networking", "--disable-component-update"),
-                "--disable-sync",
-            ],
-        )
+def browser(chromium: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 Open = Callable[..., "Any"]

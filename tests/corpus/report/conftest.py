@@ -1,8 +1,7 @@
 """One report of an authored build, and a real Chromium to look at it."""
 
-import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +19,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-# Not for the whole session: while Playwright lives, its event loop keeps others out of the thread.
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    executable = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if executable is None:
-        reason = "no Chromium: install one, or name it in the environment variable CHROMIUM"
-        if os.environ.get("HYPERCLOVA_REQUIRE_BROWSER") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable,
-            args=["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"],
-        )
+def browser(chromium: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+    with chromium() as browser:
         yield browser
-        browser.close()

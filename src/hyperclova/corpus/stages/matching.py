@@ -210,8 +210,8 @@ def choose(
 ) -> dict[str, Any]:
     """Of each cluster of duplicates keep the best; write what each piece must drop.
 
-    Memory is some 100 bytes for each pair of near-duplicates: one machine chooses for a corpus of
-    billions of documents.
+    Memory is some 160 bytes for each pair of near-duplicates: one machine with 64 GB chooses for
+    400 million pairs.
     """
     exact = np.concatenate(
         [np.zeros((0, 2), np.uint64)]
