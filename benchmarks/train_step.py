@@ -120,7 +120,7 @@ def run_trainer(
         use_cache=False,
     )
     model = transformers.GPT2LMHeadModel(config)
-    model.load_state_dict(to_gpt2(ours.state_dict(), ours.config.layers), strict=False)
+    model.load_state_dict(to_gpt2(ours.state_dict(), ours.config), strict=False)
     # Else the Trainer divides by the number of inputs, which is one a row more than the targets.
     model.accepts_loss_kwargs = False
     rows = [{"input_ids": row, "labels": row} for inputs in batches(arguments) for row in inputs]
@@ -188,7 +188,7 @@ def run_nanogpt(
             bias=True,
         )
     )
-    state = to_gpt2(ours.state_dict(), ours.config.layers)
+    state = to_gpt2(ours.state_dict(), ours.config)
     matrices = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # nanoGPT keeps them as Linear
     state = {name: value.t() if name.endswith(matrices) else value for name, value in state.items()}
     model.load_state_dict(state, strict=False)

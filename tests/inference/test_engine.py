@@ -341,7 +341,9 @@ def test_requests_join_while_others_are_written(tiny_model_directory: Path) -> N
     with Engine(tiny_model_directory, rows=4) as engine:
         with engine.stream("옛날", max_tokens=120, n=1) as long:
             next(long)
-            short = engine.generate("오늘", max_tokens=2)
+            short = engine.generate(
+                "오늘", max_tokens=2, logit_bias={engine.tokenizer.end_of_text_id: -100.0}
+            )
         assert short.completion_tokens == 2
 
 

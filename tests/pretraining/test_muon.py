@@ -121,12 +121,10 @@ def test_muon_takes_the_matrices_of_the_blocks_and_nothing_else() -> None:
     (group,) = [group for group in optimizer.param_groups if group.get("orthogonal")]
     kinds = ("query_key_value", "output", "expand", "contract")
     matrices = [names[parameter] for parameter in group["params"]]
-    taken = dict(zip(matrices, group["parts"], strict=True))
+    taken = dict(zip(matrices, group["heads"], strict=True))
     assert len(taken) == SHAPE.layers * len(kinds)
     assert all(name.startswith("blocks.") and name.endswith(".weight") for name in taken)
-    assert {name for name, parts in taken.items() if parts == 3} == {
-        name for name in taken if "query_key_value" in name
-    }
+    assert taken == {name: SHAPE.heads * ("query_key_value" in name) for name in taken}
     decays = {
         names[parameter]: group["weight_decay"]
         for group in optimizer.param_groups
@@ -189,17 +187,25 @@ def stepped(model: GPT, steps: int = 4) -> tuple[GPT, Muon, list[dict[str, Tenso
     return model, optimizer, gradients
 
 
+def parts(matrix: Tensor, fused: bool) -> list[Tensor]:
+    """Query, key and value of a fused projection, which lies head by head; else the matrix."""
+    if not fused:
+        return [matrix]
+    rows = torch.arange(len(matrix)).view(SHAPE.heads, 3, SHAPE.head_width)
+    return [matrix[rows[:, kind].flatten()] for kind in range(3)]
+
+
 def test_the_matrices_follow_the_formulas_and_fused_projections_are_three() -> None:
     """Against the definition in double precision, with an exact decomposition in place of steps."""
     model, _, gradients = stepped(GPT(SHAPE))
     initial = GPT(SHAPE)
     for name in ("blocks.0.attention.query_key_value.weight", "blocks.1.mlp.expand.weight"):
-        parts = 3 if "query_key_value" in name else 1
-        for part, after in enumerate(model.get_parameter(name).detach().chunk(parts)):
-            weight = initial.get_parameter(name).detach().chunk(parts)[part].double()
+        fused = "query_key_value" in name
+        for part, after in enumerate(parts(model.get_parameter(name).detach(), fused)):
+            weight = parts(initial.get_parameter(name).detach(), fused)[part].double()
             momentum = torch.zeros_like(weight)
             for gradient in gradients:
-                slope = gradient[name].chunk(parts)[part].double()
+                slope = parts(gradient[name], fused)[part].double()
                 momentum = 0.95 * momentum + 0.05 * slope
                 ahead = 0.95 * momentum + 0.05 * slope
                 u, values, v = torch.linalg.svd(ahead, full_matrices=False)
@@ -261,7 +267,7 @@ def test_gradients_of_zero_and_none_at_all_do_no_harm() -> None:
         assert still.grad is not None and part.grad is not None
         still.grad.zero_()
         absent.grad = None
-        part.grad[:32].zero_()  # the queries only
+        part.grad.unflatten(0, (SHAPE.heads, 3, -1))[:, 0].zero_()  # the queries only
         optimizer.step()
     assert all(parameter.isfinite().all() for parameter in model.parameters())
     assert all(
@@ -271,8 +277,10 @@ def test_gradients_of_zero_and_none_at_all_do_no_harm() -> None:
     assert absent not in optimizer.state
     shrunk = (1 - RATE * 0.1) ** 3  # weight decay alone
     torch.testing.assert_close(still, before[still] * shrunk)
-    torch.testing.assert_close(part[:32], before[part][:32] * shrunk)
-    assert not torch.allclose(part[32:], before[part][32:] * shrunk)
+    queries, *others = zip(parts(part, True), parts(before[part], True), strict=True)
+    torch.testing.assert_close(queries[0], queries[1] * shrunk)
+    for now, then in others:
+        assert not torch.allclose(now, then * shrunk)
 
 
 def test_a_closure_is_called_once_before_both_kinds() -> None:

@@ -33,7 +33,8 @@ class Receipts:
     """What the tasks of a build returned."""
 
     reads: list[dict[str, Any]]
-    tallies: list[dict[str, Any]]
+    tally: Tally
+    """All of them, added up."""
     outputs: list[dict[str, Any]]
 
 
@@ -44,13 +45,10 @@ def account(
     receipts: Receipts,
     counter: Counter | None,
 ) -> dict[str, Any]:
-    """What ``build.json`` says: the plan, all tallies added up, what was read and written.
+    """What ``build.json`` says: the plan, the tally, what was read and written.
 
     Gathers the records that readers put aside in ``quarantine.jsonl.zst``.
     """
-    tally = Tally()
-    for part in receipts.tallies:
-        tally.merge(Tally.from_mapping(part))
     with writing_lines(workspace.output / "quarantine.jsonl.zst") as quarantine:
         for path in sorted((workspace.output / "work" / "read").glob("*.quarantine.jsonl.zst")):
             for line in read_lines(path):
@@ -68,7 +66,7 @@ def account(
     return {
         **plan,
         "inputs": [file for read in receipts.reads for file in read["inputs"]],
-        "tally": tally.to_mapping(),
+        "tally": receipts.tally.to_mapping(),
         "order": order,
         "tokens": _count_tokens(workspace.output, outputs, counter) if counter else None,
         "outputs": outputs,

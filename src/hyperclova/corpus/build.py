@@ -19,9 +19,10 @@ from hyperclova.corpus.plan import FileGroup, check_plan, group_files, plan_of, 
 from hyperclova.corpus.stages import cleaning, finishing, lines, matching, reading, signing
 from hyperclova.corpus.stages.runner import Progress, executor, run
 from hyperclova.corpus.stages.workspace import Task, Workspace
+from hyperclova.corpus.tally import Tally
 
 _LINES_PER_TASK = 4_000_000
-_KEYS_PER_TASK = 8_000_000
+_KEYS_PER_TASK = 2_000_000
 
 
 def build(
@@ -84,9 +85,18 @@ def _run_stages(
     groups: Sequence[FileGroup],
     progress: Progress | None,
 ) -> Receipts:
+    tally = Tally()
+
     def stage(tasks: list[Task]) -> list[dict[str, Any]]:
         run(pool, workspace, tasks, progress)
-        return [workspace.receipt(task.stage, task.name) for task in tasks]
+        receipts = []
+        for task in tasks:
+            receipt = workspace.receipt(task.stage, task.name)
+            # Added up here: they hold examples, and a large corpus has many tasks.
+            if "tally" in receipt:
+                tally.merge(Tally.from_mapping(receipt.pop("tally")))
+            receipts.append(receipt)
+        return receipts
 
     reads = stage(
         [
@@ -135,7 +145,7 @@ def _run_stages(
     )
     return Receipts(
         reads,
-        [receipt["tally"] for receipt in (*cleaned, *signed, *finished)],
+        tally,
         [output for receipt in finished for output in receipt["outputs"]],
     )
 
@@ -214,7 +224,7 @@ def _match(
                 "verify",
                 f"{index:05}",
                 matching.verify_pairs,
-                (index, index + 1, pieces, settings, parts),
+                (index, pieces, settings, parts),
                 sizes[index],
             )
             for index in range(len(pieces))

@@ -1,7 +1,8 @@
 """Between our parameter names and those of GPT-2 in Hugging Face's layout, both ways, lossless.
 
 GPT-2 keeps its matrices as ``(in, out)`` (``Conv1D``); ours are ``(out, in)`` (``nn.Linear``),
-so they are transposed on the way. The head is the token embedding and is not written twice.
+so they are transposed on the way. GPT-2's fused projection has all queries, then all keys, then
+all values; ours goes head by head. The head is the token embedding and is not written twice.
 """
 
 from collections.abc import Mapping
@@ -40,17 +41,35 @@ def name_pairs(layers: int) -> dict[str, str]:
     return pairs
 
 
-def _transposed(name: str, tensor: Tensor) -> Tensor:
+def _head_by_head(name: str, tensor: Tensor, outer: int, inner: int) -> Tensor:
+    """Rows ``(outer, inner, head_width)`` of a fused projection as ``(inner, outer, ...)``."""
+    if ".query_key_value." not in name:
+        return tensor
+    return tensor.unflatten(0, (outer, inner, -1)).transpose(0, 1).flatten(0, 2)
+
+
+def to_gpt2_tensor(name: str, tensor: Tensor, heads: int) -> Tensor:
+    """The parameter called ``name`` in :class:`GPT`, in GPT-2's order and orientation."""
+    ordered = _head_by_head(name, tensor, heads, 3)
     is_matrix = tensor.dim() == 2 and name.startswith("blocks.")
-    return tensor.t().contiguous() if is_matrix else tensor.contiguous()
+    return ordered.t().contiguous() if is_matrix else ordered.contiguous()
 
 
-def to_gpt2(state: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
+def from_gpt2_tensor(name: str, tensor: Tensor, heads: int) -> Tensor:
+    """Undo :func:`to_gpt2_tensor`."""
+    is_matrix = tensor.dim() == 2 and name.startswith("blocks.")
+    return _head_by_head(name, tensor.t() if is_matrix else tensor, 3, heads).contiguous()
+
+
+def to_gpt2(state: Mapping[str, Tensor], config: GPTConfig) -> dict[str, Tensor]:
     """A state dictionary of :class:`GPT` under GPT-2's names and shapes."""
-    return {theirs: _transposed(ours, state[ours]) for ours, theirs in name_pairs(layers).items()}
+    return {
+        theirs: to_gpt2_tensor(ours, state[ours], config.heads)
+        for ours, theirs in name_pairs(config.layers).items()
+    }
 
 
-def from_gpt2(state: Mapping[str, Tensor], layers: int, where: str) -> dict[str, Tensor]:
+def from_gpt2(state: Mapping[str, Tensor], config: GPTConfig, where: str) -> dict[str, Tensor]:
     """A GPT-2 state dictionary under our names and shapes.
 
     Names with or without the ``transformer.`` prefix are read (the bare ``GPT2Model`` has none).
@@ -62,7 +81,7 @@ def from_gpt2(state: Mapping[str, Tensor], layers: int, where: str) -> dict[str,
         name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}": tensor
         for name, tensor in state.items()
     }
-    pairs = name_pairs(layers)
+    pairs = name_pairs(config.layers)
     missing = sorted(set(pairs.values()) - set(given))
     if missing:
         raise UserError(f"{where}: parameter {missing[0]} is missing; is it a GPT-2 model?")
@@ -74,7 +93,9 @@ def from_gpt2(state: Mapping[str, Tensor], layers: int, where: str) -> dict[str,
     head = given.get("lm_head.weight")
     if head is not None and not head.equal(given["transformer.wte.weight"]):
         raise UserError(f"{where}: lm_head differs from the embedding; only tied heads are read")
-    return {ours: _transposed(ours, given[theirs]) for ours, theirs in pairs.items()}
+    return {
+        ours: from_gpt2_tensor(ours, given[theirs], config.heads) for ours, theirs in pairs.items()
+    }
 
 
 def config_to_gpt2(config: GPTConfig, end_of_text_id: int = 0) -> dict[str, Any]:

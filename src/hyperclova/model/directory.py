@@ -60,7 +60,7 @@ def load_model(
         raise UserError(f"{path}: not a whole safetensors file: {error}") from None
     state = {
         name: tensor.to(dtype)
-        for name, tensor in from_gpt2(stored, config.layers, where=str(path)).items()
+        for name, tensor in from_gpt2(stored, config, where=str(path)).items()
     }
     with torch.device("meta"), _Undrawn():
         model = GPT(config)
@@ -103,7 +103,7 @@ def save_model(
     directory.mkdir(parents=True, exist_ok=True)
     state = {
         name: tensor.detach().to("cpu", dtype)
-        for name, tensor in to_gpt2(model.state_dict(), model.config.layers).items()
+        for name, tensor in to_gpt2(model.state_dict(), model.config).items()
     }
     tree = config_to_gpt2(model.config, end_of_text_id)
     tree["dtype"] = str(dtype).removeprefix("torch.")

@@ -55,26 +55,29 @@ class GPTConfig:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with one fused projection for query, key and value."""
+    """Multi-head self-attention with one fused projection for query, key and value.
+
+    The projection's rows go head by head, ``(heads, 3, head_width)``: a contiguous part of them
+    is whole heads, which is how tensor parallelism divides them.
+    """
 
     def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()
-        self.layer, self.heads, self.dropout = layer, config.heads, config.dropout
+        self.layer, self.head_width, self.dropout = layer, config.head_width, config.dropout
         self.query_key_value = nn.Linear(config.width, 3 * config.width)
         self.output = nn.Linear(config.width, config.width)
 
     def forward(self, x: Tensor, attend: Attend | None) -> Tensor:
-        batch, time, width = x.shape
-        # (batch, time, 3, heads, head_width) -> three of (batch, heads, time, head_width)
-        packed = self.query_key_value(x).view(batch, time, 3, self.heads, width // self.heads)
-        query, key, value = packed.permute(2, 0, 3, 1, 4).unbind(0)
+        # (batch, time, heads, 3, head_width) -> three of (batch, heads, time, head_width)
+        packed = self.query_key_value(x).unflatten(-1, (-1, 3, self.head_width))
+        query, key, value = packed.permute(3, 0, 2, 1, 4).unbind(0)
         if attend is None:
             attended = functional.scaled_dot_product_attention(
                 query, key, value, is_causal=True, dropout_p=self.dropout if self.training else 0.0
             )
         else:
             attended = attend(self.layer, query, key, value)
-        merged: Tensor = self.output(attended.transpose(1, 2).reshape(batch, time, width))
+        merged: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return merged
 
 

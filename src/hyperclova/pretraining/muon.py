@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 _STEPS = 5
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -47,8 +48,12 @@ class Muon(torch.optim.AdamW):
 
     Both kinds keep the same state, so that a checkpoint of one loads into the other: a Muon
     matrix has its momentum in ``exp_avg`` and leaves ``exp_avg_sq`` at zero. A group's
-    ``parts`` tells for each of its matrices of how many it is stacked, row after row (a fused
-    query-key-value projection is three): each is orthogonalised by itself.
+    ``heads`` tells for each of its matrices whether it is a fused query-key-value projection
+    (rows head by head, ``(heads, 3, head_width)``), and of how many heads, or 0: the three
+    projections are orthogonalised each by itself.
+
+    A matrix that is spread over devices is gathered for its step, which every device that holds
+    a part of it computes alike.
     """
 
     @torch.no_grad()
@@ -69,7 +74,8 @@ class Muon(torch.optim.AdamW):
     def _orthogonal_step(self, group: dict[str, Any]) -> None:
         momentum, rate = group["betas"][0], group["lr"]
         alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
-        for parameter, parts in zip(group["params"], group["parts"], strict=True):
+        changes: list[tuple[Tensor, Tensor]] = []  # parameter, its update
+        for parameter, heads in zip(group["params"], group["heads"], strict=True):
             if parameter.grad is None:
                 continue
             state = self.state[parameter]
@@ -81,10 +87,26 @@ class Muon(torch.optim.AdamW):
             state["exp_avg"].lerp_(parameter.grad, 1 - momentum)
             # Nesterov: look ahead along the momentum.
             direction = parameter.grad.lerp(state["exp_avg"], momentum)
-            parameter.mul_(1 - rate * group["weight_decay"])
-            for weight, update in zip(parameter.chunk(parts), direction.chunk(parts), strict=True):
-                alike[weight.shape].append((weight, update))
+            if isinstance(direction, DTensor):
+                direction = direction.full_tensor()
+            update = torch.empty_like(direction)
+            changes.append((parameter, update))
+            for source, target in zip(_parts(direction, heads), _parts(update, heads), strict=True):
+                alike[source.flatten(0, -2).shape].append((source, target))
         for shape, pairs in alike.items():
-            updates = orthogonalised(torch.stack([update for _, update in pairs]))
-            for (weight, _), update in zip(pairs, updates, strict=True):
-                weight.add_(update, alpha=-rate * _RMS * max(shape) ** 0.5)
+            updates = orthogonalised(torch.stack([part.flatten(0, -2) for part, _ in pairs]))
+            for (_, target), update in zip(pairs, updates, strict=True):
+                target.copy_(update.view(target.shape).mul_(_RMS * max(shape) ** 0.5))
+        for parameter, update in changes:
+            parameter.mul_(1 - rate * group["weight_decay"])
+            if isinstance(parameter, DTensor):
+                update = distribute_tensor(
+                    update, parameter.device_mesh, parameter.placements, src_data_rank=None
+                )
+            parameter.add_(update, alpha=-rate)
+
+
+def _parts(matrix: Tensor, heads: int) -> tuple[Tensor, ...]:
+    """Views of what is orthogonalised by itself: the matrix, or ``(heads, head_width, width)``
+    for query, key and value."""
+    return matrix.unflatten(0, (heads, 3, -1)).unbind(1) if heads else (matrix,)

@@ -21,11 +21,12 @@ def build_optimizer(model: GPT, section: OptimizerSection, learning_rate: float)
         {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
     ]
     if inner:
-        stacked = [(p, 3 if "query_key_value" in n else 1) for n, p in named if p in inner]
+        heads = model.config.heads
+        fused = [(p, heads if "query_key_value" in n else 0) for n, p in named if p in inner]
         groups.append(
             {
-                "params": [parameter for parameter, _ in stacked],
-                "parts": [parts for _, parts in stacked],
+                "params": [parameter for parameter, _ in fused],
+                "heads": [heads for _, heads in fused],
                 "weight_decay": section.weight_decay,
                 "betas": (section.momentum, section.beta2),
                 "orthogonal": True,

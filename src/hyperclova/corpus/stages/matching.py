@@ -92,6 +92,16 @@ def _dropped_exactly(workspace: Workspace, parts: int) -> NDArray[np.uint64]:
     return np.sort(np.concatenate([np.zeros(0, np.uint64), *found]))
 
 
+def _contains(numbers: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of ``wanted`` are among the sorted ``numbers``, without a copy of these."""
+    if not len(numbers):
+        return np.zeros(len(wanted), np.bool_)
+    places = np.searchsorted(numbers, wanted)
+    places[places == len(numbers)] = 0
+    found: NDArray[np.bool_] = numbers[places] == wanted
+    return found
+
+
 def match_band(
     workspace: Workspace,
     band: int,
@@ -107,7 +117,7 @@ def match_band(
         stored = workspace.load("sign", f"{piece}.band{band:02}")
         mine = np.array(stored[hash_range(stored["key"], part, parts)])
         documents = _piece_numbers(index, mine["row"])
-        left = ~np.isin(documents, gone, assume_unique=True)
+        left = ~_contains(gone, documents)
         tables.append(mine[left])
         numbers.append(documents[left])
     table = np.concatenate(tables)
@@ -164,44 +174,51 @@ def shingle_candidates(
 
 
 class _StoredShingles:
-    """Shingles of any document among the candidates, memory-mapped."""
+    """Shingles of the candidates of a few pieces, memory-mapped."""
 
-    def __init__(self, workspace: Workspace, pieces: Sequence[str]) -> None:
-        self._workspace, self._pieces = workspace, pieces
-        self._open: dict[int, tuple[NDArray[Any], NDArray[Any], dict[int, int]]] = {}
+    def __init__(self, workspace: Workspace, pieces: Sequence[str], numbers: set[int]) -> None:
+        self._open = {
+            number: (
+                workspace.load("shingles", f"{pieces[number]}.hashes"),
+                workspace.load("shingles", f"{pieces[number]}.starts"),
+                workspace.load("shingles", f"{pieces[number]}.rows"),
+            )
+            for number in numbers
+        }
 
     def __call__(self, number: int) -> NDArray[np.uint64]:
-        piece, row = number >> 32, number & 0xFFFFFFFF
-        if piece not in self._open:
-            name = self._pieces[piece]
-            rows = self._workspace.load("shingles", f"{name}.rows").tolist()
-            self._open[piece] = (
-                self._workspace.load("shingles", f"{name}.hashes"),
-                self._workspace.load("shingles", f"{name}.starts"),
-                {stored: index for index, stored in enumerate(rows)},
-            )
-        hashes, starts, places = self._open[piece]
-        index = places[row]
+        hashes, starts, rows = self._open[number >> 32]
+        index = int(np.searchsorted(rows, number & 0xFFFFFFFF))
         return hashes[starts[index] : starts[index + 1]]
 
 
 def verify_pairs(
     workspace: Workspace,
     piece: int,
-    last: int,
     pieces: Sequence[str],
     settings: Duplicates,
     band_parts: int,
 ) -> dict[str, Any]:
-    """True similarities of the pairs whose first document is in pieces ``piece`` to ``last``."""
+    """True similarities of the pairs whose first document is in the piece with this number.
+
+    Two pieces are open at a time, however many the corpus has.
+    """
     found = [np.zeros((0, 2), np.uint64)]
     for band in _band_names(settings, band_parts):
         pairs = workspace.load("bands", f"{band}.pairs")
-        found.append(np.array(pairs[_between(pairs[:, 0], piece, last)]))
+        found.append(np.array(pairs[_between(pairs[:, 0], piece, piece + 1)]))
     pairs = np.unique(np.concatenate(found), axis=0)
-    alike, similarities = verify(pairs, _StoredShingles(workspace, pieces), settings.similarity)
-    workspace.save("verify", f"{piece:05}.pairs", alike)
-    workspace.save("verify", f"{piece:05}.similarities", similarities.astype(np.float32))
+    verified, similarities = [np.zeros((0, 2), np.uint64)], [np.zeros(0)]
+    others = (pairs[:, 1] >> np.uint64(32)).astype(np.int64)
+    for other in np.unique(others).tolist():
+        shingles = _StoredShingles(workspace, pieces, {piece, other})
+        alike, shares = verify(pairs[others == other], shingles, settings.similarity)
+        verified.append(alike)
+        similarities.append(shares)
+    alike, shares = np.concatenate(verified), np.concatenate(similarities)
+    order = np.lexsort((alike[:, 1], alike[:, 0]))
+    workspace.save("verify", f"{piece:05}.pairs", alike[order])
+    workspace.save("verify", f"{piece:05}.similarities", shares[order].astype(np.float32))
     return {"candidates": len(pairs), "pairs": len(alike)}
 
 
