@@ -1,1 +1,1 @@
-"""One model over many devices: data, tensor, sequence and pipeline parallelism around a plain GPT."""
+"""One model over many devices: data, tensor, sequence and pipeline parallelism."""

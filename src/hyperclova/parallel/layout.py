@@ -168,10 +168,11 @@ class Layout:
                 f"{self.groups} data-parallel groups in microbatches of {microbatch_samples}"
             )
         microbatches = batch_samples // self.groups // microbatch_samples
-        if self.pp > 1 and microbatches < self.stages:
+        fewest = self.stages if self.schedule in (*_SINGLE, "dual-pipe-v") else self.pp
+        if self.pp > 1 and microbatches < fewest:
             raise UserError(
-                f"training.batch_tokens: {microbatches} microbatches for {self.stages} pipeline "
-                "stages leave devices idle; use a larger batch or smaller microbatches"
+                f"training.batch_tokens: schedule {self.schedule} needs at least {fewest} "
+                f"microbatches, there are {microbatches}; use a larger batch or smaller microbatches"
             )
         if self.pp > 1 and self.stages_per_rank > 1 and microbatches % self.pp:
             raise UserError(
