@@ -178,13 +178,18 @@ class GPT(nn.Module):
             raise ValueError("give either tokens or embeddings")
         if embeddings is None:
             embeddings = self.token_embedding(tokens)
-        if positions is None:
-            positions = torch.arange(embeddings.shape[1], device=embeddings.device)
-        x = self.dropout(embeddings + self.position_embedding(positions))
+        x = self.embed(embeddings, positions)
         for block in self.blocks.values():
             x = block(x, attend)
         normed: Tensor = self.final_norm(x)
         return normed
+
+    def embed(self, embeddings: Tensor, positions: Tensor | None = None) -> Tensor:
+        """What the first block takes: ``(batch, time, width)``, positions added."""
+        if positions is None:
+            positions = torch.arange(embeddings.shape[1], device=embeddings.device)
+        x: Tensor = self.dropout(embeddings + self.position_embedding(positions))
+        return x
 
     def project(self, hidden: Tensor) -> Tensor:
         """Logits ``(..., vocab_size)`` from states ``(..., width)``: the tied head."""

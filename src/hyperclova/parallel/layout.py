@@ -172,7 +172,7 @@ class Layout:
         if self.pp > 1 and microbatches < fewest:
             raise UserError(
                 f"training.batch_tokens: schedule {self.schedule} needs at least {fewest} "
-                f"microbatches, there are {microbatches}; use a larger batch or smaller microbatches"
+                f"microbatches, not {microbatches}; use a larger batch or smaller microbatches"
             )
         if self.pp > 1 and self.stages_per_rank > 1 and microbatches % self.pp:
             raise UserError(
