@@ -12,7 +12,7 @@ import hashlib
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 STANDARD_DEVIATION = 0.02
 _RESIDUAL = ("attention.output.weight", "mlp.contract.weight")
@@ -22,15 +22,17 @@ _RESIDUAL = ("attention.output.weight", "mlp.contract.weight")
 def initialise(model: nn.Module, layers: int, seed: int) -> None:
     """Draw the weights of ``model`` in place; parameters on the meta device are left alone."""
     for name, parameter in model.named_parameters():
-        if parameter.is_meta:
-            continue
-        if parameter.dim() == 1:
-            parameter.fill_(1.0 if name.endswith("norm.weight") else 0.0)
-            continue
-        deviation = STANDARD_DEVIATION
-        if name.endswith(_RESIDUAL):
-            deviation /= math.sqrt(2 * layers)
-        digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-        drawn = torch.empty(parameter.shape, dtype=torch.float32)
-        parameter.copy_(drawn.normal_(0.0, deviation, generator=generator))
+        if not parameter.is_meta:
+            parameter.copy_(initial(name, parameter.shape, layers, seed))
+
+
+def initial(name: str, shape: torch.Size, layers: int, seed: int) -> Tensor:
+    """The whole parameter called ``name`` in :class:`GPT`, float32 on the CPU."""
+    if len(shape) == 1:
+        return torch.full(shape, 1.0 if name.endswith("norm.weight") else 0.0)
+    deviation = STANDARD_DEVIATION
+    if name.endswith(_RESIDUAL):
+        deviation /= math.sqrt(2 * layers)
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return torch.empty(shape).normal_(0.0, deviation, generator=generator)
