@@ -63,12 +63,22 @@ def main() -> None:
 
 def _register_verbs() -> None:
     """Hang every verb on the application."""
-    from hyperclova.cli import corpus, export, generate, pretrain, studio, tokenize, tokenizer
+    from hyperclova.cli import (
+        corpus,
+        export,
+        generate,
+        pretrain,
+        scaling,
+        studio,
+        tokenize,
+        tokenizer,
+    )
 
     application.add_typer(corpus.application)
     application.add_typer(tokenizer.application)
     application.command()(tokenize.tokenize)
     application.command()(pretrain.pretrain)
+    application.add_typer(scaling.application)
     application.command()(export.export)
     application.command()(generate.generate)
     application.command()(studio.studio)

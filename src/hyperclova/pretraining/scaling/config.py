@@ -7,7 +7,7 @@ middle of a cosine that was made for a longer run. Source: Hägele et al. 2024, 
 compute-optimal training beyond fixed training durations" (arXiv:2405.18392).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hyperclova.model import GPTConfig, cost
@@ -40,7 +40,10 @@ class Size:
 
 @dataclass(frozen=True)
 class RateSection:
-    """Peak learning rate of a width: ``optimizer.learning_rate (reference_width / width)^power``."""
+    """Rate of a width: ``optimizer.learning_rate`` times (``reference_width`` / width)^``power``.
+
+    That is the peak: what a run keeps to between its warm-up and its cooldowns.
+    """
 
     reference_width: int
     power: float
@@ -93,8 +96,8 @@ class LadderConfig:
     training: TrainingSection
     marks: MarksSection
     sizes: tuple[Size, ...]
-    measure: MeasureSection = MeasureSection()
-    checkpoint: CheckpointSection = CheckpointSection()
+    measure: MeasureSection = field(default_factory=MeasureSection)
+    checkpoint: CheckpointSection = field(default_factory=CheckpointSection)
 
     def __post_init__(self) -> None:
         if self.optimizer.learning_rate is None:
@@ -194,9 +197,7 @@ def stages(config: LadderConfig) -> list[Stage]:
 def _constant(
     config: LadderConfig, size: Size, directory: Path, tokens: int, every: int
 ) -> PretrainingConfig:
-    optimizer = replace(
-        config.optimizer, learning_rate=config.learning_rate(size), final_ratio=1.0
-    )
+    optimizer = replace(config.optimizer, learning_rate=config.learning_rate(size), final_ratio=1.0)
     return _pretraining(config, size, directory, optimizer, tokens, every)
 
 

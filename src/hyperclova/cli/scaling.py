@@ -1,0 +1,94 @@
+"""``hyperclova scaling``: a ladder of small sizes, the laws it obeys, the picture."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hyperclova.pretraining.scaling.config import LadderConfig
+
+application = typer.Typer(
+    name="scaling",
+    help="Scaling laws: train a ladder of sizes, fit, predict, draw.",
+    no_args_is_help=True,
+)
+
+
+@application.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="TOML file, see configs/scaling/.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Changes to it: section.key=value", metavar="[SECTION.KEY=VALUE]..."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; all cores by default.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be trained and stop.")
+    ] = False,
+) -> None:
+    """Train a ladder; the same command goes on where it stopped."""
+    from rich.console import Console
+
+    from hyperclova import configuration
+    from hyperclova.pretraining.scaling.config import LadderConfig
+
+    resolved = configuration.load(LadderConfig, config, overrides or [])
+    console = Console()
+    if dry_run:
+        _print_plan(resolved, console)
+        return
+
+    import torch
+
+    from hyperclova.cli.pretrain import TRY_AGAIN, _sigterm
+    from hyperclova.pretraining.loop import Interrupted
+    from hyperclova.pretraining.scaling import run as ladder
+
+    if threads:
+        torch.set_num_threads(threads)
+
+    def announce(name: str) -> None:
+        console.rule(name)
+
+    try:
+        ladder.run(resolved, ladder.LadderWatcher(console), announce)
+    except Interrupted as stop:
+        console.print(f"{stop}; the same command goes on", markup=False, soft_wrap=True)
+        sys.exit(TRY_AGAIN if stop.signal_number == _sigterm() else 128 + stop.signal_number)
+    console.print(f"ladder: {resolved.directory}", markup=False, soft_wrap=True)
+
+
+def _print_plan(config: "LadderConfig", console: "Console") -> None:
+    from rich.table import Table
+
+    from hyperclova.model import cost
+    from hyperclova.pretraining.scaling.config import non_embedding
+    from hyperclova.tokenizer import Tokenizer
+
+    vocabulary = Tokenizer.load(config.data.tokenizer).vocabulary_size
+    length = config.training.sequence_length
+    table = Table("size", "non-embedding", "total", "rate", "tokens", "finished runs", "PFLOP")
+    total = 0.0
+    for size in config.sizes:
+        shape = config.shape(size, vocabulary)
+        marks = config.marks_of(size)
+        trained = marks[-1] + sum(map(config.cooldown_tokens, marks))
+        flops = trained * cost.training_flops_per_token(shape, length) / 1e15
+        total += flops
+        table.add_row(
+            size.name,
+            f"{non_embedding(shape):,}",
+            f"{cost.parameters(shape):,}",
+            f"{config.learning_rate(size):.2e}",
+            f"{marks[-1]:,}",
+            str(len(marks)),
+            f"{flops:,.3f}",
+        )
+    console.print(table)
+    console.print(f"{total:,.3f} PFLOP in all, measuring not counted", highlight=False)
