@@ -64,6 +64,63 @@ def run(
     console.print(f"ladder: {resolved.directory}", markup=False, soft_wrap=True)
 
 
+@application.command()
+def fit(
+    ladder: Annotated[
+        Path, typer.Argument(help="Directory of a ladder, or a scaling.json to fit anew.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option(help="JSON to write; default: scaling.json of the ladder.")
+    ] = None,
+    hold_out: Annotated[
+        int, typer.Option(min=0, help="How many of the largest sizes to predict, not to fit.")
+    ] = 1,
+    bootstrap: Annotated[int, typer.Option(min=10, help="Fits behind each interval.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print all as JSON, for machines, and nothing else.")
+    ] = False,
+) -> None:
+    """Fit the laws to the smaller sizes and predict the larger."""
+    from rich.console import Console
+
+    from hyperclova.pretraining.scaling import fit as fitting
+    from hyperclova.pretraining.scaling.points import read_ladder
+    from hyperclova.pretraining.scaling.report import report
+    from hyperclova.pretraining.scaling.results import FILE, Fit
+
+    measured = Fit.load(ladder).ladder if ladder.is_file() else read_ladder(ladder)
+    found = fitting.fit(measured, hold_out, bootstrap, seed)
+    output = output or (ladder if ladder.is_file() else ladder / FILE)
+    found.save(output)
+    if json:
+        sys.stdout.write(output.read_text(encoding="utf-8"))
+        return
+    console = Console()
+    for part in report(found):
+        console.print(part, highlight=False, soft_wrap=isinstance(part, str))
+    console.print(str(output), markup=False, highlight=False, soft_wrap=True)
+
+
+@application.command()
+def plot(
+    ladder: Annotated[
+        Path, typer.Argument(help="Directory of a ladder that is fitted, or its scaling.json.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option(help="Picture to write; default: scaling.png beside the fit.")
+    ] = None,
+) -> None:
+    """Draw loss over compute in the form of the paper's Figure 1."""
+    from hyperclova.pretraining.scaling.plot import plot as draw
+    from hyperclova.pretraining.scaling.results import FILE, Fit
+
+    path = ladder if ladder.is_file() else ladder / FILE
+    output = output or path.with_suffix(".png")
+    draw(Fit.load(path), output)
+    sys.stdout.write(f"{output}\n")
+
+
 def _print_plan(config: "LadderConfig", console: "Console") -> None:
     from rich.table import Table
 

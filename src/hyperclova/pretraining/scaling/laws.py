@@ -103,10 +103,10 @@ def _starts(loss: Array) -> Array:
     low = loss.min()
     grid = itertools.product(
         np.log(low * np.array([0.1, 0.5, 0.8, 0.95])),
-        np.log(low * np.array([0.02, 0.1, 0.5])),
-        np.log(low * np.array([0.02, 0.1, 0.5])),
-        (0.1, 0.3, 0.6, 1.0),
-        (0.1, 0.3, 0.6, 1.0),
+        np.log(low * np.array([0.05, 0.4])),
+        np.log(low * np.array([0.05, 0.4])),
+        (0.1, 0.3, 0.8),
+        (0.1, 0.3, 0.8),
     )
     return np.array(list(grid))
 

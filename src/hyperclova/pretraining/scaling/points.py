@@ -1,14 +1,17 @@
 """What a ladder measured: every evaluation of every run, as one row each."""
 
+import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hyperclova.errors import UserError
 from hyperclova.pretraining.metrics import read_metrics
 from hyperclova.pretraining.scaling.config import run_directory
-from hyperclova.pretraining.scaling.run import read_record
+
+RECORD = "ladder.json"
+"""Written into a ladder's directory before anything runs."""
 
 RECENT = 0.1
 """Training loss is the mean over this share of the steps so far: single batches scatter."""
@@ -49,12 +52,18 @@ class Ladder:
         """Names, by non-embedding parameters."""
         return list(dict.fromkeys(point.size for point in self.points))
 
-    def to_mapping(self) -> dict[str, Any]:
-        return asdict(self)
 
-    @classmethod
-    def from_mapping(cls, tree: dict[str, Any]) -> "Ladder":
-        return cls(**{**tree, "points": tuple(Point(**point) for point in tree["points"])})
+def read_record(ladder: Path) -> dict[str, Any]:
+    """What ``scaling run`` wrote down about a ladder.
+
+    Raises:
+        UserError: there is no ladder in the directory.
+    """
+    try:
+        record: dict[str, Any] = json.loads((ladder / RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{ladder}: no ladder here; run 'hyperclova scaling run' first") from None
+    return record
 
 
 def read_ladder(directory: Path) -> Ladder:

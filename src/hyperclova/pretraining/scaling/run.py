@@ -4,7 +4,6 @@ What is done stays done: the same call goes on where a killed ladder stopped, in
 run's own checkpoints. A stage is done when its last evaluation is in its metrics.
 """
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,11 +28,10 @@ from hyperclova.pretraining.scaling.config import (
     non_embedding,
     stages,
 )
+from hyperclova.pretraining.scaling.points import RECORD, read_record
 from hyperclova.tokenizer import Tokenizer
 from hyperclova.tokens.batches import held_out_windows
 from hyperclova.tokens.shards import open_shards
-
-RECORD = "ladder.json"
 
 
 class LadderWatcher(LineWatcher):
@@ -164,7 +162,7 @@ def _lay_out_data(config: LadderConfig) -> None:
 def _record(config: LadderConfig, tokenizer: Tokenizer) -> dict[str, Any]:
     """The configuration, and what it takes to read the runs without tokenizer or shards."""
     length = config.training.sequence_length
-    rows = []
+    rows: list[dict[str, Any]] = []
     for size in config.sizes:
         shape = config.shape(size, tokenizer.vocabulary_size)
         rows.append(
@@ -204,16 +202,3 @@ def _measured_text(config: LadderConfig, tokenizer: Tokenizer) -> tuple[int, int
     lengths[tokenizer.end_of_text_id] = 0
     found = lengths[windows[:, 1:]]
     return int((found > 0).sum()), int(found.sum())
-
-
-def read_record(ladder: Path) -> dict[str, Any]:
-    """What :func:`run` wrote down about a ladder.
-
-    Raises:
-        UserError: there is no ladder in the directory.
-    """
-    try:
-        record: dict[str, Any] = json.loads((ladder / RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{ladder}: no ladder here; run 'hyperclova scaling run' first") from None
-    return record
