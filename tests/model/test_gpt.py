@@ -1,5 +1,7 @@
 """The decoder against the paper's table, closed formulas and another implementation."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -8,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hyperclova.errors import UserError
 from hyperclova.model import GPT, SIZES, GPTConfig, cost
 from hyperclova.model.init import STANDARD_DEVIATION
+from hyperclova.model.mup import BaseShape
 
 TINY = GPTConfig(vocab_size=300, context_length=64, layers=3, width=48, heads=4)
 
@@ -74,8 +77,17 @@ def test_flops_per_token_equal_the_flop_counter() -> None:
     assert both == 80 * cost.training_flops_per_token(TINY, 40)
 
 
-def test_activation_bytes_equal_what_autograd_keeps() -> None:
-    model = GPT(TINY)
+@pytest.mark.parametrize(
+    "config",
+    [
+        TINY,
+        dataclasses.replace(TINY, query_key_norm=True),
+        dataclasses.replace(TINY, base=BaseShape(24, 4)),
+        dataclasses.replace(TINY, query_key_norm=True, base=BaseShape(24, 4)),
+    ],
+)
+def test_activation_bytes_equal_what_autograd_keeps(config: GPTConfig) -> None:
+    model = GPT(config)
     tokens = torch.randint(0, TINY.vocab_size, (2, 40))
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, torch.UntypedStorage] = {}
@@ -89,7 +101,7 @@ def test_activation_bytes_equal_what_autograd_keeps() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         hidden = model.hidden(tokens)
     assert hidden.requires_grad
-    expected = cost.activation_bytes(TINY, batch=2, time=40)
+    expected = cost.activation_bytes(config, batch=2, time=40)
     assert sum(storage.nbytes() for storage in kept.values()) == expected
 
 

@@ -3,6 +3,10 @@
 GPT-2 keeps its matrices as ``(in, out)`` (``Conv1D``); ours are ``(out, in)`` (``nn.Linear``),
 so they are transposed on the way. GPT-2's fused projection has all queries, then all keys, then
 all values; ours goes head by head. The head is the token embedding and is not written twice.
+Multipliers of width transfer are taken into the weights on the way out.
+
+GPT-2 has no LayerNorm on queries and keys. A model with it is written as ``model_type``
+``hyperclova``: the same names and keys, and ``attn.query_norm``, ``attn.key_norm`` besides.
 """
 
 from collections.abc import Mapping
@@ -12,6 +16,10 @@ from torch import Tensor
 
 from hyperclova.errors import UserError
 from hyperclova.model.gpt import GPTConfig
+from hyperclova.model.mup import folded
+
+OWN_TYPE = "hyperclova"
+"""``model_type`` of what GPT-2 can't express; ``transformers`` doesn't know it."""
 
 _OUTER = {
     "token_embedding.weight": "transformer.wte.weight",
@@ -31,10 +39,14 @@ _INNER = {
 _REDUNDANT = (".attn.bias", ".attn.masked_bias", "lm_head.weight")
 
 
-def name_pairs(layers: int) -> dict[str, str]:
+def name_pairs(layers: int, query_key_norm: bool = False) -> dict[str, str]:
     """Our parameter name -> GPT-2's, for every parameter of a model with so many layers."""
     pairs = dict(_OUTER)
     for layer in range(layers):
+        for norm in ("query_norm", "key_norm") if query_key_norm else ():
+            pairs[f"blocks.{layer}.attention.{norm}.weight"] = (
+                f"transformer.h.{layer}.attn.{norm}.weight"
+            )
         for ours, theirs in _INNER.items():
             for kind in ("weight", "bias"):
                 pairs[f"blocks.{layer}.{ours}.{kind}"] = f"transformer.h.{layer}.{theirs}.{kind}"
@@ -48,15 +60,15 @@ def _head_by_head(name: str, tensor: Tensor, outer: int, inner: int) -> Tensor:
     return tensor.unflatten(0, (outer, inner, -1)).transpose(0, 1).flatten(0, 2)
 
 
-def to_gpt2_tensor(name: str, tensor: Tensor, heads: int) -> Tensor:
+def to_gpt2_tensor(name: str, tensor: Tensor, config: GPTConfig) -> Tensor:
     """The parameter called ``name`` in :class:`GPT`, in GPT-2's order and orientation."""
-    ordered = _head_by_head(name, tensor, heads, 3)
+    ordered = _head_by_head(name, folded(name, tensor, config), config.heads, 3)
     is_matrix = tensor.dim() == 2 and name.startswith("blocks.")
     return ordered.t().contiguous() if is_matrix else ordered.contiguous()
 
 
 def from_gpt2_tensor(name: str, tensor: Tensor, heads: int) -> Tensor:
-    """Undo :func:`to_gpt2_tensor`."""
+    """Undo :func:`to_gpt2_tensor`, but for multipliers: what is read has none."""
     is_matrix = tensor.dim() == 2 and name.startswith("blocks.")
     return _head_by_head(name, tensor.t() if is_matrix else tensor, 3, heads).contiguous()
 
@@ -64,8 +76,8 @@ def from_gpt2_tensor(name: str, tensor: Tensor, heads: int) -> Tensor:
 def to_gpt2(state: Mapping[str, Tensor], config: GPTConfig) -> dict[str, Tensor]:
     """A state dictionary of :class:`GPT` under GPT-2's names and shapes."""
     return {
-        theirs: to_gpt2_tensor(ours, state[ours], config.heads)
-        for ours, theirs in name_pairs(config.layers).items()
+        theirs: to_gpt2_tensor(ours, state[ours], config)
+        for ours, theirs in name_pairs(config.layers, config.query_key_norm).items()
     }
 
 
@@ -81,7 +93,7 @@ def from_gpt2(state: Mapping[str, Tensor], config: GPTConfig, where: str) -> dic
         name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}": tensor
         for name, tensor in state.items()
     }
-    pairs = name_pairs(config.layers)
+    pairs = name_pairs(config.layers, config.query_key_norm)
     missing = sorted(set(pairs.values()) - set(given))
     if missing:
         raise UserError(f"{where}: parameter {missing[0]} is missing; is it a GPT-2 model?")
@@ -100,9 +112,11 @@ def from_gpt2(state: Mapping[str, Tensor], config: GPTConfig, where: str) -> dic
 
 def config_to_gpt2(config: GPTConfig, end_of_text_id: int = 0) -> dict[str, Any]:
     """``config.json`` of a model directory."""
+    own = config.query_key_norm
     return {
-        "architectures": ["GPT2LMHeadModel"],
-        "model_type": "gpt2",
+        "architectures": ["HyperclovaForCausalLM" if own else "GPT2LMHeadModel"],
+        "model_type": OWN_TYPE if own else "gpt2",
+        **({"query_key_norm": True} if own else {}),
         "activation_function": "gelu_new",
         "vocab_size": config.vocab_size,
         "n_positions": config.context_length,
@@ -127,7 +141,7 @@ def config_from_gpt2(tree: Mapping[str, Any], where: str) -> GPTConfig:
     Raises:
         UserError: another architecture, or a variant of GPT-2 that computes something else.
     """
-    if tree.get("model_type") != "gpt2":
+    if tree.get("model_type") not in ("gpt2", OWN_TYPE):
         raise UserError(
             f"{where}: model_type is {tree.get('model_type')!r}; only 'gpt2' directories are read"
         )
@@ -154,6 +168,7 @@ def config_from_gpt2(tree: Mapping[str, Any], where: str) -> GPTConfig:
             heads=_size(tree, "n_head", where),
             dropout=float(tree.get("resid_pdrop", 0.0)),
             layer_norm_epsilon=float(tree.get("layer_norm_epsilon", 1e-5)),
+            query_key_norm=tree["model_type"] == OWN_TYPE and bool(tree.get("query_key_norm")),
         )
     except ValueError as error:
         raise UserError(f"{where}: {error}") from None

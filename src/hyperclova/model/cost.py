@@ -7,9 +7,12 @@ from hyperclova.model.gpt import GPTConfig
 
 
 def parameters(config: GPTConfig) -> int:
-    """``V d + C d + L (12 d^2 + 13 d) + 2 d`` with context length ``C``; the head is tied."""
+    """``V d + C d + L (12 d^2 + 13 d) + 2 d`` with context length ``C``; the head is tied.
+
+    With LayerNorm on queries and keys, two gains of a head's width more in every layer.
+    """
     d = config.width
-    per_layer = 12 * d * d + 13 * d
+    per_layer = 12 * d * d + 13 * d + (2 * config.head_width if config.query_key_norm else 0)
     return (config.vocab_size + config.context_length) * d + config.layers * per_layer + 2 * d
 
 
@@ -43,8 +46,14 @@ def activation_bytes(config: GPTConfig, batch: int, time: int, bytes_per_element
     GELU (8 d): 16 d. Besides, four LayerNorm statistics and one log-sum-exp per head. The final
     LayerNorm adds its input and two statistics. (Fused attention; Korthikanti et al. 2022, §4,
     count the same terms in bytes of half precision, with dropout masks and attention matrices.)
+    LayerNorm on queries and keys adds their normed values (2 d) and four statistics per head,
+    width transfer the scaled queries (d) unless they were normed anyway.
     """
     d = config.width
     per_layer = 16 * d + 4 + config.heads
+    if config.query_key_norm:
+        per_layer += 2 * d + 4 * config.heads
+    elif config.query_scale != 1.0:
+        per_layer += d
     per_token = config.layers * per_layer + d + 2
     return batch * time * per_token * bytes_per_element

@@ -3,12 +3,15 @@
 - pre-LayerNorm blocks, learned positions, GELU (tanh form), biases everywhere
 - one matrix for the token embedding and the output head
 - dropout on embeddings, attention output and MLP output, as in GPT-2
+- beyond the paper and off by default: LayerNorm on queries and keys; multipliers that let a wide
+  model keep a narrow one's hyperparameters (``model/mup.py``)
 - the model knows nothing of device meshes, precision policies or serving. The one opening is
   ``attend``: whoever runs the model may bring its own attention, and keep keys and values there.
 
 Shapes are written ``(batch, time, width)``; ``width = heads * head_width``.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hyperclova.model.init import initialise
+from hyperclova.model.mup import BaseShape
 from hyperclova.model.sizes import size_named
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -39,6 +43,10 @@ class GPTConfig:
     heads: int = 12
     dropout: float = 0.0
     layer_norm_epsilon: float = 1e-5
+    query_key_norm: bool = False
+    """LayerNorm over each head's query and key (Dehghani et al. 2023, arXiv:2302.05442, §2)."""
+    base: BaseShape | None = None
+    """The narrow model whose hyperparameters this one takes over; None: GPT-2's rules."""
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "layers", "width", "heads"):
@@ -53,6 +61,21 @@ class GPTConfig:
     def head_width(self) -> int:
         return self.width // self.heads
 
+    @property
+    def width_factor(self) -> float:
+        """Multiplier of the logits: base width over width."""
+        return self.base.width / self.width if self.base else 1.0
+
+    @property
+    def matrix_factor(self) -> float:
+        """Multiplier of the initial deviation of the blocks' matrices."""
+        return math.sqrt(self.width_factor)
+
+    @property
+    def query_scale(self) -> float:
+        """Multiplier of the queries: turns ``1 / sqrt(head_width)`` into ``1 / head_width``."""
+        return math.sqrt(self.base.head_width / self.head_width) if self.base else 1.0
+
 
 class Attention(nn.Module):
     """Multi-head self-attention with one fused projection for query, key and value.
@@ -65,12 +88,18 @@ class Attention(nn.Module):
         super().__init__()
         self.layer, self.head_width, self.dropout = layer, config.head_width, config.dropout
         self.query_key_value = nn.Linear(config.width, 3 * config.width)
+        self.query_norm, self.key_norm = _head_norm(config), _head_norm(config)
+        self.query_scale = config.query_scale
         self.output = nn.Linear(config.width, config.width)
 
     def forward(self, x: Tensor, attend: Attend | None) -> Tensor:
-        # (batch, time, heads, 3, head_width) -> three of (batch, heads, time, head_width)
+        # (batch, time, heads, 3, head_width) -> three of (batch, time, heads, head_width)
         packed = self.query_key_value(x).unflatten(-1, (-1, 3, self.head_width))
-        query, key, value = packed.permute(3, 0, 2, 1, 4).unbind(0)
+        query, key, value = packed.unbind(3)
+        query, key = self.query_norm(query), self.key_norm(key)
+        if self.query_scale != 1.0:
+            query = query * self.query_scale
+        query, key, value = (each.transpose(1, 2) for each in (query, key, value))
         if attend is None:
             attended = functional.scaled_dot_product_attention(
                 query, key, value, is_causal=True, dropout_p=self.dropout if self.training else 0.0
@@ -79,6 +108,13 @@ class Attention(nn.Module):
             attended = attend(self.layer, query, key, value)
         merged: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return merged
+
+
+def _head_norm(config: GPTConfig) -> nn.Module:
+    """One gain for each place in a head, shared by the heads."""
+    if not config.query_key_norm:
+        return nn.Identity()
+    return nn.LayerNorm(config.head_width, config.layer_norm_epsilon, bias=False)
 
 
 class MLP(nn.Module):
@@ -127,7 +163,7 @@ class GPT(nn.Module):
         # Keyed by global index, so that a layer keeps its name wherever it runs.
         self.blocks = nn.ModuleDict({str(i): Block(config, i) for i in range(config.layers)})
         self.final_norm = nn.LayerNorm(config.width, config.layer_norm_epsilon)
-        initialise(self, layers=config.layers, seed=seed)
+        initialise(self, config.layers, seed, config.matrix_factor)
 
     @classmethod
     def from_size(
@@ -181,8 +217,7 @@ class GPT(nn.Module):
         x = self.embed(embeddings, positions)
         for block in self.blocks.values():
             x = block(x, attend)
-        normed: Tensor = self.final_norm(x)
-        return normed
+        return self.finish(x)
 
     def embed(self, embeddings: Tensor, positions: Tensor | None = None) -> Tensor:
         """What the first block takes: ``(batch, time, width)``, positions added."""
@@ -190,6 +225,11 @@ class GPT(nn.Module):
             positions = torch.arange(embeddings.shape[1], device=embeddings.device)
         x: Tensor = self.dropout(embeddings + self.position_embedding(positions))
         return x
+
+    def finish(self, x: Tensor) -> Tensor:
+        """States for :meth:`project` from what the last block gives; same shape."""
+        normed: Tensor = self.final_norm(x)
+        return normed if self.config.width_factor == 1.0 else normed * self.config.width_factor
 
     def project(self, hidden: Tensor) -> Tensor:
         """Logits ``(..., vocab_size)`` from states ``(..., width)``: the tied head."""

@@ -19,20 +19,28 @@ _RESIDUAL = ("attention.output.weight", "mlp.contract.weight")
 
 
 @torch.no_grad()
-def initialise(model: nn.Module, layers: int, seed: int) -> None:
-    """Draw the weights of ``model`` in place; parameters on the meta device are left alone."""
+def initialise(model: nn.Module, layers: int, seed: int, matrix_factor: float = 1.0) -> None:
+    """Draw the weights of ``model`` in place; parameters on the meta device are left alone.
+
+    Args:
+        matrix_factor: of the deviation of the blocks' matrices (:attr:`GPTConfig.matrix_factor`).
+    """
     for name, parameter in model.named_parameters():
         if not parameter.is_meta:
-            parameter.copy_(initial(name, parameter.shape, layers, seed))
+            parameter.copy_(initial(name, parameter.shape, layers, seed, matrix_factor))
 
 
-def initial(name: str, shape: torch.Size, layers: int, seed: int) -> Tensor:
+def initial(
+    name: str, shape: torch.Size, layers: int, seed: int, matrix_factor: float = 1.0
+) -> Tensor:
     """The whole parameter called ``name`` in :class:`GPT`, float32 on the CPU."""
     if len(shape) == 1:
         return torch.full(shape, 1.0 if name.endswith("norm.weight") else 0.0)
     deviation = STANDARD_DEVIATION
     if name.endswith(_RESIDUAL):
         deviation /= math.sqrt(2 * layers)
+    if name.startswith("blocks."):
+        deviation *= matrix_factor
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
     return torch.empty(shape).normal_(0.0, deviation, generator=generator)
