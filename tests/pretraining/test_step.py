@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from hyperclova.model import GPT, GPTConfig
+from hyperclova.parallel.place import Placed, alone
 from hyperclova.pretraining.config import OptimizerSection
 from hyperclova.pretraining.loss import IGNORED
 from hyperclova.pretraining.optimizer import build_optimizer, learning_rate
-from hyperclova.pretraining.step import bits_per_byte, training_step
+from hyperclova.pretraining.step import bits_per_byte, objective, training_step
 
 SHAPE = GPTConfig(vocab_size=97, context_length=16, layers=2, width=32, heads=2)
 
@@ -22,14 +23,16 @@ def windows(rows: int = 8) -> torch.Tensor:
     return torch.randint(0, 97, (rows, 17), generator=generator)
 
 
+def placed(model: GPT, microbatch: int = 8) -> Placed:
+    return alone(model, objective=objective(torch.float32), microbatch=microbatch)
+
+
 def run(
     microbatch: int, batch: torch.Tensor, clip: float = 1e9
 ) -> tuple[float, float, dict[str, torch.Tensor]]:
     model = GPT(SHAPE)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    loss, norm = training_step(
-        model, model.hidden, optimizer, batch, microbatch, clip, torch.float32, (0, 0)
-    )
+    loss, norm = training_step(placed(model, microbatch), optimizer, batch, clip, (0, 0))
     return loss.item(), norm.item(), model.state_dict()
 
 
@@ -74,8 +77,7 @@ def test_dropout_is_a_function_of_seed_step_and_portion() -> None:
         model = GPT(shape)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         torch.manual_seed(torch.seed() >> 1)
-        arguments = (windows(), 4, 1.0, torch.float32, (seed, step))
-        return training_step(model, model.hidden, optimizer, *arguments)[0].item()
+        return training_step(placed(model, 4), optimizer, windows(), 1.0, (seed, step))[0].item()
 
     assert loss(1, 1) == loss(1, 1)
     assert len({loss(1, 1), loss(1, 2), loss(2, 1)}) == 3
@@ -99,7 +101,7 @@ def test_the_schedule_warms_up_and_ends_at_a_tenth(tokens: int, warmup: int) -> 
 
 def test_weight_decay_is_on_matrices_only() -> None:
     model = GPT(SHAPE)
-    optimizer = build_optimizer(model, OptimizerSection(weight_decay=0.1), 1e-3)
+    optimizer = build_optimizer(placed(model), OptimizerSection(weight_decay=0.1), 1e-3)
     decayed = {id(p) for p in optimizer.param_groups[0]["params"]}
     assert optimizer.param_groups[0]["weight_decay"] == 0.1
     assert optimizer.param_groups[1]["weight_decay"] == 0.0
@@ -119,7 +121,7 @@ def test_bits_per_byte_by_hand() -> None:
     targets = batch[:, 1:]
     nats = -logprobs.gather(2, targets.unsqueeze(2)).squeeze(2)[targets != 0].sum().item()
     expected = nats / math.log(2) / int(lengths[targets].sum())
-    assert bits_per_byte(model, batch, lengths, 2, torch.float32) == pytest.approx(expected)
+    assert bits_per_byte(placed(model, 2), batch, lengths) == pytest.approx(expected)
 
 
 def test_a_uniform_model_needs_the_logarithm_of_the_vocabulary() -> None:
@@ -127,5 +129,5 @@ def test_a_uniform_model_needs_the_logarithm_of_the_vocabulary() -> None:
     with torch.no_grad():
         model.token_embedding.weight.zero_()
     lengths = torch.full((97,), 2)
-    value = bits_per_byte(model, windows(), lengths, 4, torch.float32)
+    value = bits_per_byte(placed(model, 4), windows(), lengths)
     assert value == pytest.approx(math.log2(97) / 2, rel=1e-5)

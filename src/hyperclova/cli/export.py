@@ -28,13 +28,10 @@ def export(
     import torch
 
     from hyperclova.errors import UserError
-    from hyperclova.pretraining.export import export_model, import_model, load_run
-    from hyperclova.tokenizer import Tokenizer
+    from hyperclova.pretraining.export import export_run, import_model
 
     if (source / "run.json").exists():
-        model, config, chosen = load_run(source, step)
-        tokenizer = Tokenizer.load(config.data.tokenizer)
-        export_model(model, tokenizer, output, run=source, dtype=getattr(torch, weights.value))
+        chosen = export_run(source, output, step, getattr(torch, weights.value))
         rich.print(f"step {chosen} of {source} -> model directory {output}")
     elif (source / "config.json").exists():
         rich.print(f"{source} -> checkpoint {import_model(source, output)}")

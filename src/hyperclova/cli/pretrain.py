@@ -1,5 +1,6 @@
 """``hyperclova pretrain``: token shards -> checkpoints -> a model directory."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,10 @@ def pretrain(
         bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")
     ] = False,
 ) -> None:
-    """Pretrain a model; SIGTERM saves and exits with status 75."""
+    """Pretrain a model; SIGTERM saves and exits with status 75.
+
+    Start it with torchrun to train on several devices; [layout] says how.
+    """
     from hyperclova import configuration
     from hyperclova.pretraining.config import PretrainingConfig
 
@@ -46,6 +50,7 @@ def pretrain(
     from rich.console import Console
     from rich.live import Live
 
+    from hyperclova.pretraining.export import export_run
     from hyperclova.pretraining.live import LineWatcher, LiveWatcher
     from hyperclova.pretraining.loop import Interrupted
     from hyperclova.pretraining.loop import pretrain as run
@@ -53,32 +58,27 @@ def pretrain(
     if threads:
         torch.set_num_threads(threads)
     sampler = _sampler(resolved) if resolved.samples.every_steps else None
-    console = Console()
+    leads = os.environ.get("RANK", "0") == "0"
+    console = Console(quiet=not leads)
     try:
-        if console.is_terminal:
+        if leads and console.is_terminal:
             with Live(console=console, refresh_per_second=4) as live:
-                model = run(resolved, LiveWatcher(live), resume, sampler)
+                run(resolved, LiveWatcher(live), resume, sampler)
         else:
-            model = run(resolved, LineWatcher(console), resume, sampler)
+            run(resolved, LineWatcher(console), resume, sampler)
     except Interrupted as stop:
         console.print(f"{stop}; go on with --resume", markup=False, soft_wrap=True)
         sys.exit(TRY_AGAIN if stop.signal_number == _sigterm() else 128 + stop.signal_number)
-    directory = resolved.directory / "model"
-    _export(model, resolved, directory)
-    console.print(f"model: {directory}", markup=False, soft_wrap=True)
+    if leads:
+        directory = resolved.directory / "model"
+        export_run(resolved.directory, directory)
+        console.print(f"model: {directory}", markup=False, soft_wrap=True)
 
 
 def _sigterm() -> int:
     import signal
 
     return int(signal.SIGTERM)
-
-
-def _export(model: "GPT", config: "PretrainingConfig", directory: Path) -> None:
-    from hyperclova.pretraining.export import export_model
-    from hyperclova.tokenizer import Tokenizer
-
-    export_model(model, Tokenizer.load(config.data.tokenizer), directory, run=config.directory)
 
 
 def _sampler(config: "PretrainingConfig") -> "Sampler":

@@ -11,6 +11,7 @@ from typing import Literal
 from hyperclova.errors import UserError
 from hyperclova.model.gpt import GPTConfig
 from hyperclova.model.sizes import size_named
+from hyperclova.parallel.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class TrainingSection:
     batch_tokens: int
     """Tokens per optimiser step, over all microbatches."""
     microbatch_tokens: int
-    """Tokens per forward pass: bounds memory, does not change the result."""
+    """Tokens per forward pass of a data-parallel group: bounds memory, does not change the
+    result."""
     sequence_length: int
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -129,6 +131,19 @@ class CheckpointSection:
     every_steps: int = 200
     keep: int = 2
     """How many of the newest to keep."""
+    permanent_every_steps: int = 0
+    """Besides, keep the checkpoints of these steps' multiples for good; 0: none. A multiple of
+    ``every_steps``."""
+
+    def __post_init__(self) -> None:
+        for name in ("every_steps", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.permanent_every_steps % self.every_steps:
+            raise ValueError(
+                f"permanent_every_steps {self.permanent_every_steps} is not a multiple of "
+                f"every_steps {self.every_steps}"
+            )
 
 
 @dataclass(frozen=True)
@@ -164,6 +179,8 @@ class PretrainingConfig:
     data: DataSection
     optimizer: OptimizerSection
     training: TrainingSection
+    layout: Layout = field(default_factory=Layout)
+    """How the model lies over the processes that ``torchrun`` starts."""
     checkpoint: CheckpointSection = CheckpointSection()
     evaluation: EvaluationSection = EvaluationSection()
     samples: SamplesSection = SamplesSection()

@@ -1,14 +1,17 @@
 """Checkpoint <-> model directory, lossless both ways."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from hyperclova.configuration import build
 from hyperclova.errors import UserError
-from hyperclova.model import GPT, cost
-from hyperclova.model.directory import load_model, save_model
+from hyperclova.model import GPT, GPTConfig, cost
+from hyperclova.model.directory import load_model, save_model, save_weights
+from hyperclova.parallel.place import alone
 from hyperclova.pretraining import checkpoint
 from hyperclova.pretraining.config import OptimizerSection, PretrainingConfig
 from hyperclova.pretraining.metrics import read_metrics
@@ -31,23 +34,65 @@ def export_model(
     """
     save_model(model, directory, dtype, tokenizer.end_of_text_id)
     tokenizer.save(directory)
+    _write_card(model.config, tokenizer, directory, run)
+
+
+def _write_card(shape: GPTConfig, tokenizer: Tokenizer, directory: Path, run: Path | None) -> None:
     card = directory / "README.md"
     if not card.exists():
-        card.write_text(_card(model, tokenizer, run), encoding="utf-8")
+        card.write_text(_card(shape, tokenizer, run), encoding="utf-8")
 
 
-def load_run(run: Path, step: int | None = None) -> tuple[GPT, PretrainingConfig, int]:
-    """The model of a pretraining run at ``step`` (None: the newest checkpoint).
+def export_run(
+    run: Path, directory: Path, step: int | None = None, dtype: torch.dtype = torch.float32
+) -> int:
+    """Write the model of a pretraining run, whatever its layout, as a model directory.
+
+    Parameters are read from the checkpoint and written a file at a time, so a machine that could
+    not hold the model can export it.
+
+    Args:
+        step: of the checkpoint; None: the newest.
+
+    Returns:
+        The checkpoint's step.
 
     Raises:
         UserError: no run, or no such checkpoint there.
     """
-    record_path = run / "run.json"
+    config = read_configuration(run)
+    path, step = _checkpoint_of(run, step)
+    tokenizer = Tokenizer.load(config.data.tokenizer)
+    shape = config.model.shape(tokenizer.vocabulary_size)
+    with torch.device("meta"):
+        shapes = {name: parameter.shape for name, parameter in GPT(shape).named_parameters()}
+
+    def read(names: Sequence[str]) -> dict[str, Tensor]:
+        tensors = {name: torch.empty(shapes[name]) for name in names}
+        checkpoint.read_tensors(path, {"model": tensors}, alone=True)
+        return tensors
+
+    save_weights(shape, read, directory, dtype, tokenizer.end_of_text_id)
+    tokenizer.save(directory)
+    _write_card(shape, tokenizer, directory, run)
+    return step
+
+
+def read_configuration(run: Path) -> PretrainingConfig:
+    """What a run was, or is, trained with.
+
+    Raises:
+        UserError: no run there.
+    """
+    path = run / "run.json"
     try:
-        record = json.loads(record_path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{record_path}: {error}; is {run} a pretraining run?") from None
-    config = build(PretrainingConfig, _without_none(record["configuration"]), str(record_path))
+        raise UserError(f"{path}: {error}; is {run} a pretraining run?") from None
+    return build(PretrainingConfig, _without_none(record["configuration"]), str(path))
+
+
+def _checkpoint_of(run: Path, step: int | None) -> tuple[Path, int]:
     checkpoints = run / "checkpoints"
     available = checkpoint.steps(checkpoints)
     if not available:
@@ -58,10 +103,9 @@ def load_run(run: Path, step: int | None = None) -> tuple[GPT, PretrainingConfig
             f"{checkpoints}: no checkpoint of step {chosen}; "
             f"there are {', '.join(map(str, available))}"
         )
-    tokenizer = Tokenizer.load(config.data.tokenizer)
-    model = GPT(config.model.shape(tokenizer.vocabulary_size), config.training.seed)
-    checkpoint.load(checkpoint.path_of(checkpoints, chosen), model)
-    return model.eval(), config, chosen
+    path = checkpoint.path_of(checkpoints, chosen)
+    checkpoint.read_state(path)
+    return path, chosen
 
 
 def import_model(directory: Path, output: Path) -> Path:
@@ -76,17 +120,13 @@ def import_model(directory: Path, output: Path) -> Path:
     checkpoints = output / "checkpoints"
     if checkpoint.steps(checkpoints):
         raise UserError(f"{output}: holds checkpoints already; choose another directory")
-    model = load_model(directory)
-    tokenizer = Tokenizer.load(directory)
-    optimizer = build_optimizer(model, OptimizerSection(), learning_rate=0.0)
-    for parameter in model.parameters():
-        optimizer.state[parameter] = {
-            "exp_avg": torch.zeros_like(parameter),
-            "exp_avg_sq": torch.zeros_like(parameter),
-            "step": torch.zeros((), dtype=torch.float32),
-        }
-    state = checkpoint.TrainingState(0, 0, 0, tokenizer.fingerprint)
-    return checkpoint.save(checkpoints, state, model, optimizer, keep=1)
+    placed = alone(load_model(directory))
+    optimizer = build_optimizer(placed, OptimizerSection(), learning_rate=0.0)
+    state = checkpoint.TrainingState(0, 0, 0, Tokenizer.load(directory).fingerprint)
+    writer = checkpoint.Checkpoints(checkpoints, keep=1)
+    path = writer.save(state, placed, optimizer)
+    writer.close()
+    return path
 
 
 def _without_none(tree: object) -> dict[str, object]:
@@ -98,8 +138,7 @@ def _without_none(tree: object) -> dict[str, object]:
     }
 
 
-def _card(model: GPT, tokenizer: Tokenizer, run: Path | None) -> str:
-    shape = model.config
+def _card(shape: GPTConfig, tokenizer: Tokenizer, run: Path | None) -> str:
     lines = [
         "---",
         "language: ko",

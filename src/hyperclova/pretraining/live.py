@@ -11,7 +11,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from hyperclova.model import GPT, cost
+from hyperclova.model import GPTConfig, cost
 from hyperclova.pretraining.config import PretrainingConfig
 from hyperclova.pretraining.loop import Progress
 
@@ -44,8 +44,10 @@ class LineWatcher:
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def begin(self, model: GPT, config: PretrainingConfig, resumed_at: int, device: str) -> None:
-        self._say(_headline(model, config, device))
+    def begin(
+        self, shape: GPTConfig, config: PretrainingConfig, resumed_at: int, device: str
+    ) -> None:
+        self._say(_headline(shape, config, device))
         if resumed_at:
             self._say(f"going on from step {resumed_at}")
 
@@ -87,8 +89,10 @@ class LiveWatcher:
         )
         self._task = self._bar.add_task("step")
 
-    def begin(self, model: GPT, config: PretrainingConfig, resumed_at: int, device: str) -> None:
-        self._headline = _headline(model, config, device)
+    def begin(
+        self, shape: GPTConfig, config: PretrainingConfig, resumed_at: int, device: str
+    ) -> None:
+        self._headline = _headline(shape, config, device)
         self._bar.update(self._task, total=config.training.steps, completed=resumed_at)
         self._refresh()
 
@@ -137,8 +141,7 @@ class LiveWatcher:
         return Panel(Group(*parts), title=self._headline, title_align="left", border_style="dim")
 
 
-def _headline(model: GPT, config: PretrainingConfig, device: str) -> str:
-    shape = model.config
+def _headline(shape: GPTConfig, config: PretrainingConfig, device: str) -> str:
     return (
         f"{cost.parameters(shape) / 1e6:.1f}M parameters "
         f"({shape.layers} layers, width {shape.width}, {shape.heads} heads, "

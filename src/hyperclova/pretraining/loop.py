@@ -1,36 +1,36 @@
-"""The pretraining loop on one device: step, log, save, then evaluate.
+"""The pretraining loop, on one process or many: step, log, save, then evaluate.
 
 A checkpoint comes before the evaluation of the same step, so that nothing an evaluation does can
-cost training. SIGTERM saves and ends the run with exit status 75 ("try again"); after kill -9
-the run goes on from the newest whole checkpoint and arrives at the same weights, bit for bit, on
-the same machine with the same number of threads.
+cost training. SIGTERM to any process saves and ends the run with exit status 75 ("try again");
+after kill -9 the run goes on from the newest whole checkpoint and arrives at the same weights, bit
+for bit, on the same machines with the same layout and number of threads. In another layout it
+goes on with the same data in the same order, up to rounding.
 """
 
-import platform
-import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
 import torch
+import torch.distributed as dist
 
-import hyperclova
-from hyperclova.configuration import to_mapping
 from hyperclova.corpus.split import HELD_OUT, TRAIN
 from hyperclova.durable import write_json
 from hyperclova.errors import UserError
-from hyperclova.model import GPT, cost
+from hyperclova.model import GPT, GPTConfig, cost
+from hyperclova.parallel.device import choose_device, choose_precision, describe
+from hyperclova.parallel.mesh import world
+from hyperclova.parallel.place import Placed, place
 from hyperclova.pretraining import checkpoint
+from hyperclova.pretraining.checkpoint import Checkpoints, TrainingState
 from hyperclova.pretraining.config import PretrainingConfig, SamplesSection
-from hyperclova.pretraining.device import choose_device, choose_precision, describe
 from hyperclova.pretraining.metrics import Metrics
 from hyperclova.pretraining.optimizer import build_optimizer, learning_rate
-from hyperclova.pretraining.step import bits_per_byte, training_step
+from hyperclova.pretraining.record import record
+from hyperclova.pretraining.signals import stop_requests
+from hyperclova.pretraining.step import bits_per_byte, objective, training_step
 from hyperclova.tokenizer import Tokenizer
 from hyperclova.tokens.batches import TokenData, held_out_windows
 
@@ -65,7 +65,7 @@ class Watcher(Protocol):
     """Sees a run as it happens."""
 
     def begin(
-        self, model: GPT, config: PretrainingConfig, resumed_at: int, device: str
+        self, shape: GPTConfig, config: PretrainingConfig, resumed_at: int, device: str
     ) -> None: ...
     def step(self, progress: Progress) -> None: ...
     def evaluated(self, step: int, bits_per_byte: float) -> None: ...
@@ -78,15 +78,33 @@ def pretrain(
     watcher: Watcher,
     resume: bool = False,
     sampler: Sampler | None = None,
-) -> GPT:
-    """Run to the end and return the model; everything else is in ``config.directory``.
+) -> Path:
+    """Run to the end; everything is in ``config.directory``.
+
+    Under ``torchrun`` every process calls this with the same arguments; the first one watches and
+    writes the metrics.
+
+    Returns:
+        The last checkpoint.
 
     Raises:
-        UserError: the directory holds another run and ``resume`` is not set, or data, tokenizer
-            and checkpoint don't belong together.
+        UserError: the directory holds another run and ``resume`` is not set, or data, tokenizer,
+            layout and checkpoint don't belong together.
         Interrupted: SIGTERM or Ctrl-C came; a checkpoint of the last step is saved.
     """
+    with world() as processes:
+        return _pretrain(config, watcher, resume, sampler, processes)
+
+
+def _pretrain(
+    config: PretrainingConfig,
+    watcher: Watcher,
+    resume: bool,
+    sampler: Sampler | None,
+    processes: int,
+) -> Path:
     training = config.training
+    leads = processes == 1 or dist.get_rank() == 0
     device = choose_device(training.device)
     dtype = choose_precision(training.precision, device)
     tokenizer = Tokenizer.load(config.data.tokenizer)
@@ -101,53 +119,70 @@ def pretrain(
             f"{config.data.directory}: was tokenized by another tokenizer than "
             f"{config.data.tokenizer}; tokenize again or name the one it was made with"
         )
-    checkpoints = config.directory / "checkpoints"
-    earlier = checkpoint.steps(checkpoints)
-    if earlier and not resume:
+    shape = config.model.shape(tokenizer.vocabulary_size)
+    layout = config.layout.resolve(processes)
+    layout.check(
+        shape, training.sequence_length, training.batch_samples, training.microbatch_samples
+    )
+    if sampler and processes > 1:
+        raise UserError("samples.every_steps: samples are written by runs of one process only")
+    config.directory.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(
+        config.directory / "checkpoints",
+        config.checkpoint.keep,
+        config.checkpoint.permanent_every_steps,
+    )
+    earlier = checkpoints.newest()
+    if earlier is not None and not resume:
         raise UserError(
-            f"{config.directory}: holds a run at step {earlier[-1]}; "
+            f"{config.directory}: holds a run at step {earlier}; "
             "go on with --resume or choose another directory"
         )
-    config.directory.mkdir(parents=True, exist_ok=True)
-
-    model = GPT(config.model.shape(tokenizer.vocabulary_size), training.seed).to(device)
+    placed = place(
+        shape,
+        training.seed,
+        layout,
+        device,
+        dtype,
+        objective(dtype),
+        training.sequence_length,
+        training.microbatch_samples,
+        training.batch_samples,
+        training.compile,
+    )
     peak = config.peak_learning_rate
-    optimizer = build_optimizer(model, config.optimizer, peak)
+    optimizer = build_optimizer(placed, config.optimizer, peak)
     step = 0
-    if earlier:
-        state = checkpoint.load(checkpoint.path_of(checkpoints, earlier[-1]), model, optimizer)
-        if state.tokenizer_fingerprint != tokenizer.fingerprint:
-            raise UserError(f"{checkpoints}: was begun with another tokenizer")
-        if state.step and state.seed != training.seed:  # step 0: imported, no order of data yet
-            raise UserError(f"{checkpoints}: was begun with training.seed={state.seed}")
-        if state.step and state.optimizer not in (None, config.optimizer.name):
-            raise UserError(
-                f"{checkpoints}: was begun with optimizer.name={state.optimizer}; go on with it, "
-                "or export the model and begin another run from its weights"
-            )
-        step = state.step
-    write_json(config.directory / "run.json", _record(config, model, device, dtype))
-    metrics = Metrics(config.directory, step, config.logging.tensorboard)
-    watcher.begin(model, config, step, describe(device))
+    if earlier is not None:
+        path = checkpoint.path_of(checkpoints.directory, earlier)
+        step = _resumed(checkpoint.load(path, placed, optimizer), config, tokenizer, path)
+    metrics = None
+    if leads:
+        write_json(config.directory / "run.json", record(config, shape, processes, device, dtype))
+        metrics = Metrics(config.directory, step, config.logging.tensorboard)
+        watcher.begin(shape, config, step, describe(device, processes))
 
-    hidden = torch.compile(model.hidden) if training.compile else model.hidden
-    flops_per_token = cost.training_flops_per_token(model.config, training.sequence_length)
-    evaluate = _evaluator(config, tokenizer, device, dtype)
+    flops_per_token = cost.training_flops_per_token(shape, training.sequence_length)
+    evaluate = _evaluator(config, tokenizer, device)
+    mine = training.batch_samples // placed.data_groups
 
     def save() -> Path:
         tokens = step * training.batch_tokens
-        state = checkpoint.TrainingState(
+        state = TrainingState(
             step, tokens, training.seed, tokenizer.fingerprint, config.optimizer.name
         )
-        path = checkpoint.save(checkpoints, state, model, optimizer, config.checkpoint.keep)
-        watcher.saved(step, path)
+        path = checkpoints.save(state, placed, optimizer)
+        if leads:
+            watcher.saved(step, path)
         return path
 
+    saved = checkpoint.path_of(checkpoints.directory, step)
     try:
-        with _stop_requests() as stop:
+        with stop_requests() as stop:
             clock, clock_step = time.perf_counter(), step
             while step < training.steps:
-                windows = train_data.batch(step * training.batch_samples, training.batch_samples)
+                first = step * training.batch_samples + placed.data_rank * mine
+                windows = torch.from_numpy(train_data.batch(first, mine))
                 tokens = (step + 1) * training.batch_tokens
                 rate = learning_rate(
                     tokens, training.steps * training.batch_tokens, peak, config.optimizer
@@ -155,18 +190,16 @@ def pretrain(
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 loss, norm = training_step(
-                    model,
-                    hidden,
+                    placed,
                     optimizer,
-                    torch.from_numpy(windows).to(device, non_blocking=True),
-                    training.microbatch_samples,
+                    windows.to(device, non_blocking=True),
                     config.optimizer.clip,
-                    dtype,
                     (training.seed, step),
                 )
                 step += 1
                 last = step == training.steps
                 if last or step % config.logging.every_steps == 0:
+                    loss = placed.sum(loss)
                     if not torch.isfinite(loss):
                         raise UserError(
                             f"the loss is {loss.item()} at step {step}: lower "
@@ -185,39 +218,60 @@ def pretrain(
                         speed * flops_per_token,
                         (training.steps - step) * training.batch_tokens / speed,
                     )
-                    metrics.write(
-                        "train",
-                        step,
-                        tokens=tokens,
-                        loss=progress.loss,
-                        learning_rate=rate,
-                        gradient_norm=progress.gradient_norm,
-                        tokens_per_second=round(speed, 1),
-                        flops_per_second=round(progress.flops_per_second),
-                    )
-                    watcher.step(progress)
+                    if metrics:
+                        metrics.write(
+                            "train",
+                            step,
+                            tokens=tokens,
+                            loss=progress.loss,
+                            learning_rate=rate,
+                            gradient_norm=progress.gradient_norm,
+                            tokens_per_second=round(speed, 1),
+                            flops_per_second=round(progress.flops_per_second),
+                        )
+                        watcher.step(progress)
                     clock, clock_step = time.perf_counter(), step
                 pause = time.perf_counter()
-                if last or step % config.checkpoint.every_steps == 0:
+                wanted = 0 if last else stop.agreed()
+                if last or wanted or step % config.checkpoint.every_steps == 0:
                     saved = save()
-                    if not last and stop.signal_number:
-                        raise Interrupted(stop.signal_number, step, saved)
-                elif stop.signal_number:
-                    raise Interrupted(stop.signal_number, step, save())
+                if wanted:
+                    checkpoints.wait()
+                    raise Interrupted(wanted, step, saved)
                 if evaluate and (last or _due(step, config.evaluation.every_steps)):
-                    value = evaluate(model)
-                    metrics.write("evaluation", step, tokens=tokens, bits_per_byte=value)
-                    watcher.evaluated(step, value)
-                if sampler and _due(step, config.samples.every_steps):
-                    texts = list(sampler(model, config.samples))
+                    value = evaluate(placed)
+                    if metrics:
+                        metrics.write("evaluation", step, tokens=tokens, bits_per_byte=value)
+                        watcher.evaluated(step, value)
+                if sampler and metrics and _due(step, config.samples.every_steps):
+                    texts = list(sampler(placed.model, config.samples))
                     metrics.write(
                         "samples", step, prompts=list(config.samples.prompts), texts=texts
                     )
                     watcher.sampled(step, config.samples.prompts, texts)
                 clock += time.perf_counter() - pause  # speed is that of training alone
+        checkpoints.close()
     finally:
-        metrics.close()
-    return model.eval()
+        if metrics:
+            metrics.close()
+    return saved
+
+
+def _resumed(
+    state: TrainingState, config: PretrainingConfig, tokenizer: Tokenizer, path: Path
+) -> int:
+    """The step a checkpoint was written after, if it belongs to this run."""
+    if state.tokenizer_fingerprint != tokenizer.fingerprint:
+        raise UserError(f"{path}: was begun with another tokenizer")
+    # A checkpoint of step 0 may be imported: no order of data yet.
+    if state.step and state.seed != config.training.seed:
+        raise UserError(f"{path}: was begun with training.seed={state.seed}")
+    if state.step and state.optimizer not in (None, config.optimizer.name):
+        raise UserError(
+            f"{path}: was begun with optimizer.name={state.optimizer}; go on with it, "
+            "or export the model and begin another run from its weights"
+        )
+    return state.step
 
 
 def _due(step: int, every: int) -> bool:
@@ -225,8 +279,8 @@ def _due(step: int, every: int) -> bool:
 
 
 def _evaluator(
-    config: PretrainingConfig, tokenizer: Tokenizer, device: torch.device, dtype: torch.dtype
-) -> Callable[[GPT], float] | None:
+    config: PretrainingConfig, tokenizer: Tokenizer, device: torch.device
+) -> Callable[[Placed], float] | None:
     """Bits per byte on the held-out shards, or None where there are none or none are asked for."""
     directory = config.data.directory / HELD_OUT
     if not config.evaluation.tokens or not any(directory.glob("*.json")):
@@ -239,58 +293,4 @@ def _evaluator(
         device=device,
     )
     lengths[tokenizer.end_of_text_id] = 0
-    microbatch = config.training.microbatch_samples
-    return lambda model: bits_per_byte(model, windows, lengths, microbatch, dtype)
-
-
-def _record(
-    config: PretrainingConfig, model: GPT, device: torch.device, dtype: torch.dtype
-) -> dict[str, object]:
-    """Everything one needs to run it again."""
-    return {
-        "configuration": to_mapping(config),
-        "parameters": cost.parameters(model.config),
-        "device": describe(device),
-        "precision": str(dtype).removeprefix("torch."),
-        "versions": {
-            "hyperclova": hyperclova.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-        "git_revision": _git_revision(),
-    }
-
-
-def _git_revision() -> str | None:
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()
-
-
-class _StopRequest:
-    signal_number: int = 0
-
-
-@contextmanager
-def _stop_requests() -> Iterator[_StopRequest]:
-    """Note SIGTERM and SIGINT for the loop to act on after the step; a second one acts at once."""
-    request = _StopRequest()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if request.signal_number:
-            raise KeyboardInterrupt
-        request.signal_number = number
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield request
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    return lambda placed: bits_per_byte(placed, windows, lengths)

@@ -9,6 +9,7 @@ pass only scales what the forward pass already has, with no product computed twi
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 IGNORED = -100
@@ -23,7 +24,12 @@ def chunk_rows(vocabulary_size: int) -> int:
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        dtype: torch.dtype,
+        group: dist.ProcessGroup | None,
     ) -> Tensor:
         rows, vocabulary = hidden.shape[0], weight.shape[0]
         wanted = hidden.requires_grad or weight.requires_grad
@@ -32,53 +38,89 @@ class _LinearCrossEntropy(torch.autograd.Function):
         hidden_gradient = torch.empty_like(hidden) if wanted else None
         weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if wanted else None
         size = chunk_rows(vocabulary)
+        first = dist.get_rank(group) * vocabulary if group is not None else 0
         for start in range(0, rows, size):
             part = slice(start, start + size)
             states, target = hidden[part].to(dtype), targets[part]
             logits = (states @ head.t()).float()
             counted = target != IGNORED
-            target = target.where(counted, 0).unsqueeze(1)
-            target_logits = logits.gather(1, target)
-            largest, at = logits.max(dim=1, keepdim=True)
-            probabilities = torch.softmax(logits, dim=1, out=logits)
-            # The largest probability is never small, so this logarithm is always exact enough.
-            log_normaliser = largest - probabilities.gather(1, at).log()
-            losses[part] = (log_normaliser - target_logits).squeeze(1) * counted
+            # Which column of this process's rows of the head each target is, if any.
+            column = (target - first).unsqueeze(1)
+            here = (column >= 0) & (column < vocabulary) & counted.unsqueeze(1)
+            column = column.where(here, 0)
+            if group is None:
+                loss, probabilities = _softmax_loss(logits, column)
+            else:
+                loss, probabilities = _divided_softmax_loss(logits, column, here, group)
+            losses[part] = loss.squeeze(1) * counted
             if hidden_gradient is None or weight_gradient is None:
                 continue
-            probabilities.scatter_add_(1, target, torch.full_like(target_logits, -1.0))
-            if not bool(counted.all()):
-                probabilities *= counted.unsqueeze(1)
+            probabilities.scatter_add_(1, column, -here.to(probabilities.dtype))
             gradient = probabilities.to(dtype)
-            hidden_gradient[part] = gradient @ head
+            # Rows that don't count are taken out where they are short, not where they are long.
+            keep = counted.unsqueeze(1)
+            hidden_gradient[part] = (gradient @ head) * keep
             if dtype == torch.float32:
-                weight_gradient.addmm_(gradient.t(), states)
+                weight_gradient.addmm_(gradient.t(), states * keep)
             else:
-                weight_gradient += gradient.t() @ states
+                weight_gradient += gradient.t() @ (states * keep)
         if wanted:
             ctx.save_for_backward(hidden_gradient, weight_gradient)
         return losses.sum()
 
     @staticmethod
-    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         hidden_gradient, weight_gradient = ctx.saved_tensors
         scale = outputs[0]
-        return hidden_gradient * scale, weight_gradient * scale, None, None
+        return hidden_gradient * scale, weight_gradient * scale, None, None, None
+
+
+def _softmax_loss(logits: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and probabilities (in the place of ``logits``) of ``(rows, vocabulary)``."""
+    target_logits = logits.gather(1, column)
+    largest, at = logits.max(dim=1, keepdim=True)
+    probabilities = torch.softmax(logits, dim=1, out=logits)
+    # The largest probability is never small, so this logarithm is always exact enough.
+    log_normaliser = largest - probabilities.gather(1, at).log()
+    return log_normaliser - target_logits, probabilities
+
+
+def _divided_softmax_loss(
+    logits: Tensor, column: Tensor, here: Tensor, group: dist.ProcessGroup
+) -> tuple[Tensor, Tensor]:
+    """The same where each process of ``group`` has a part of the vocabulary's columns."""
+    largest = logits.amax(dim=1, keepdim=True)
+    dist.all_reduce(largest, dist.ReduceOp.MAX, group)
+    logits -= largest
+    target_logits = logits.gather(1, column) * here
+    exponentials = logits.exp_()
+    sums = torch.cat([exponentials.sum(dim=1, keepdim=True), target_logits], dim=1)
+    dist.all_reduce(sums, group=group)
+    normaliser, target_logits = sums[:, :1], sums[:, 1:]
+    return normaliser.log() - target_logits, exponentials.div_(normaliser)
 
 
 def linear_cross_entropy(
-    hidden: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype = torch.float32
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    dtype: torch.dtype = torch.float32,
+    group: dist.ProcessGroup | None = None,
 ) -> Tensor:
     """Sum over positions of the cross-entropy of ``hidden @ weight.T``, in nats.
 
     Args:
         hidden: ``(positions, width)``.
-        weight: ``(vocabulary, width)``, the output head.
+        weight: ``(vocabulary, width)``, the output head, or this process's rows of it.
         targets: ``(positions,)`` int64; :data:`IGNORED` where a position does not count.
         dtype: of the matrix products; softmax and sums are in float32 whatever it is.
+        group: the processes that hold the other rows of the head, equally many each, in order.
+            All call this with the same ``hidden`` and ``targets``.
 
     Returns:
-        A scalar, float32; 0 if no position counts. Differentiable in ``hidden`` and ``weight``.
+        A scalar, float32, the same on every process; 0 if no position counts. Differentiable in
+        ``hidden`` and ``weight``; of ``hidden``, each process has its columns' share of the
+        gradient, to be summed over the group.
     """
-    loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, dtype)  # type: ignore[no-untyped-call]
+    loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, dtype, group)  # type: ignore[no-untyped-call]
     return loss

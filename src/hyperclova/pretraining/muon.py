@@ -109,4 +109,4 @@ class Muon(torch.optim.AdamW):
 def _parts(matrix: Tensor, heads: int) -> tuple[Tensor, ...]:
     """Views of what is orthogonalised by itself: the matrix, or ``(heads, head_width, width)``
     for query, key and value."""
-    return matrix.unflatten(0, (heads, 3, -1)).unbind(1) if heads else (matrix,)
+    return matrix.view(heads, 3, -1, matrix.shape[-1]).unbind(1) if heads else (matrix,)

@@ -3,17 +3,17 @@
 import math
 from typing import Any
 
-from hyperclova.model.gpt import GPT
+from hyperclova.parallel.place import Placed
 from hyperclova.pretraining.config import OptimizerSection
 from hyperclova.pretraining.muon import Muon
 
 
-def build_optimizer(model: GPT, section: OptimizerSection, learning_rate: float) -> Muon:
+def build_optimizer(placed: Placed, section: OptimizerSection, learning_rate: float) -> Muon:
     """Fused AdamW; weight decay on matrices and embeddings, none on biases and LayerNorm.
 
     With ``name = "muon"`` the matrices of the blocks take Muon's step instead.
     """
-    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    named = list(placed.trained())
     inner = {p for n, p in named if section.name == "muon" and p.dim() == 2 and "blocks." in n}
     rest = [p for _, p in named if p not in inner]
     groups: list[dict[str, Any]] = [
@@ -21,7 +21,7 @@ def build_optimizer(model: GPT, section: OptimizerSection, learning_rate: float)
         {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
     ]
     if inner:
-        heads = model.config.heads
+        heads = placed.config.heads
         fused = [(p, heads if "query_key_value" in n else 0) for n, p in named if p in inner]
         groups.append(
             {

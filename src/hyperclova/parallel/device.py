@@ -46,8 +46,9 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
     return torch.autocast(device.type, dtype)
 
 
-def describe(device: torch.device) -> str:
+def describe(device: torch.device, processes: int = 1) -> str:
     """The hardware in words, for the run's record."""
+    one = f"CPU, {torch.get_num_threads()} threads"
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+        one = torch.cuda.get_device_name(device)
+    return one if processes == 1 else f"{processes} processes of {one}"
