@@ -57,7 +57,8 @@ def _head_by_head(name: str, tensor: Tensor, outer: int, inner: int) -> Tensor:
     """Rows ``(outer, inner, head_width)`` of a fused projection as ``(inner, outer, ...)``."""
     if ".query_key_value." not in name:
         return tensor
-    return tensor.unflatten(0, (outer, inner, -1)).transpose(0, 1).flatten(0, 2)
+    rows = tensor.reshape(outer, inner, -1, *tensor.shape[1:])
+    return rows.transpose(0, 1).flatten(0, 2)
 
 
 def to_gpt2_tensor(name: str, tensor: Tensor, config: GPTConfig) -> Tensor:
