@@ -3,7 +3,7 @@
 ``d`` is the width, ``L`` the layers, ``V`` the vocabulary, ``T`` the tokens in the context.
 """
 
-from hyperclova.model.gpt import GPTConfig
+from hyperclova.model.shape import GPTConfig
 
 
 def parameters(config: GPTConfig) -> int:

@@ -11,70 +11,19 @@
 Shapes are written ``(batch, time, width)``; ``width = heads * head_width``.
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hyperclova.model.init import initialise
-from hyperclova.model.mup import BaseShape
+from hyperclova.model.shape import GPTConfig as GPTConfig
 from hyperclova.model.sizes import size_named
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """``attend(layer, query, key, value)``: four-dimensional ``(batch, heads, time, head_width)`` in,
 the attended values of the same shape out."""
-
-
-@dataclass(frozen=True)
-class GPTConfig:
-    """The shape of a decoder.
-
-    Raises:
-        ValueError: a size is not positive, or ``width`` is not a multiple of ``heads``.
-    """
-
-    vocab_size: int
-    context_length: int = 2048
-    layers: int = 12
-    width: int = 768
-    heads: int = 12
-    dropout: float = 0.0
-    layer_norm_epsilon: float = 1e-5
-    query_key_norm: bool = False
-    """LayerNorm over each head's query and key (Dehghani et al. 2023, arXiv:2302.05442, §2)."""
-    base: BaseShape | None = None
-    """The narrow model whose hyperparameters this one takes over; None: GPT-2's rules."""
-
-    def __post_init__(self) -> None:
-        for name in ("vocab_size", "context_length", "layers", "width", "heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout is {self.dropout}; it must be in [0, 1)")
-
-    @property
-    def head_width(self) -> int:
-        return self.width // self.heads
-
-    @property
-    def width_factor(self) -> float:
-        """Multiplier of the logits: base width over width."""
-        return self.base.width / self.width if self.base else 1.0
-
-    @property
-    def matrix_factor(self) -> float:
-        """Multiplier of the initial deviation of the blocks' matrices."""
-        return math.sqrt(self.width_factor)
-
-    @property
-    def query_scale(self) -> float:
-        """Multiplier of the queries: turns ``1 / sqrt(head_width)`` into ``1 / head_width``."""
-        return math.sqrt(self.base.head_width / self.head_width) if self.base else 1.0
 
 
 class Attention(nn.Module):

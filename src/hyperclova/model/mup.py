@@ -20,10 +20,10 @@ a step, whatever the width.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 if TYPE_CHECKING:
-    from hyperclova.model.gpt import GPTConfig
+    from torch import Tensor
+
+    from hyperclova.model.shape import GPTConfig
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def rate_factor(name: str, dimensions: int, config: "GPTConfig", orthogonal: boo
     return config.width_factor**0.5 if orthogonal else config.width_factor
 
 
-def folded(name: str, tensor: Tensor, config: "GPTConfig") -> Tensor:
+def folded(name: str, tensor: "Tensor", config: "GPTConfig") -> "Tensor":
     """A parameter with its multiplier taken in: the same model under GPT-2's rules.
 
     The head's goes into the last LayerNorm, attention's into the rows that make queries, or into

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hyperclova.errors import UserError
-from hyperclova.model.gpt import GPTConfig
+from hyperclova.model.shape import GPTConfig
 
 ScheduleName = Literal[
     "gpipe",
