@@ -30,6 +30,7 @@ from torch import Tensor
 
 from hyperclova.configuration import load
 from hyperclova.model import GPT
+from hyperclova.parallel.place import alone
 from hyperclova.pretraining import checkpoint
 from hyperclova.pretraining.config import PretrainingConfig
 from hyperclova.pretraining.metrics import read_metrics
@@ -132,10 +133,11 @@ def tensors(config: PretrainingConfig) -> dict[str, Tensor]:
     """Weights and optimiser state of the newest checkpoint, by name."""
     tokenizer = Tokenizer.load(config.data.tokenizer)
     model = GPT(config.model.shape(tokenizer.vocabulary_size))
-    optimizer = build_optimizer(model, config.optimizer, config.peak_learning_rate)
+    placed = alone(model)
+    optimizer = build_optimizer(placed, config.optimizer, config.peak_learning_rate)
     checkpoints = config.directory / "checkpoints"
     path = checkpoint.path_of(checkpoints, newest(config.directory))
-    checkpoint.load(path, model, optimizer)
+    checkpoint.load(path, placed, optimizer)
     found = {f"weights of {name}": tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         for moment, tensor in optimizer.state[parameter].items():

@@ -22,7 +22,7 @@ from typing import Literal, get_args
 import torch
 
 from hyperclova.errors import UserError
-from hyperclova.model import GPT, cost
+from hyperclova.model import GPTConfig, cost
 from hyperclova.pretraining.config import (
     CheckpointSection,
     DataSection,
@@ -48,7 +48,9 @@ class Result:
         self.parameters = 0
         self.device = ""
 
-    def begin(self, model: GPT, config: PretrainingConfig, resumed_at: int, device: str) -> None:
+    def begin(
+        self, shape: GPTConfig, config: PretrainingConfig, resumed_at: int, device: str
+    ) -> None:
         self.parameters, self.device = cost.parameters(model.config), device
 
     def step(self, progress: Progress) -> None:

@@ -25,11 +25,13 @@ from torch import Tensor
 
 from hyperclova.model import GPT, SIZES, GPTConfig, cost
 from hyperclova.model.convert import to_gpt2
+from hyperclova.parallel.device import autocast, choose_device, choose_precision, describe
+from hyperclova.parallel.layout import Layout
+from hyperclova.parallel.place import place
 from hyperclova.pretraining.config import OptimizerSection
-from hyperclova.pretraining.device import autocast, choose_device, choose_precision, describe
 from hyperclova.pretraining.loss import IGNORED
 from hyperclova.pretraining.optimizer import build_optimizer
-from hyperclova.pretraining.step import training_step
+from hyperclova.pretraining.step import objective, training_step
 
 LEARNING_RATE = 6e-4
 CONTENDERS = ("hyperclova", "hyperclova, compiled", "Trainer", "nanoGPT")
@@ -85,16 +87,15 @@ class Clock:
 def run_hyperclova(
     arguments: argparse.Namespace, device: torch.device, dtype: torch.dtype, compiled: bool
 ) -> tuple[list[float], list[float]]:
-    model = GPT(shape(arguments)).to(device)
-    hidden = torch.compile(model.hidden) if compiled else model.hidden
-    optimizer = build_optimizer(model, OptimizerSection(), LEARNING_RATE)
+    rows, time = arguments.batch, arguments.sequence
+    kind = (device, dtype, objective(dtype), time, rows, rows, compiled)
+    placed = place(shape(arguments), 0, Layout().resolve(1), *kind)
+    optimizer = build_optimizer(placed, OptimizerSection(), LEARNING_RATE)
     clock, losses = Clock(device), []
     for step, inputs in enumerate(batches(arguments)):
         windows = torch.cat([inputs[:, :1], targets_of(inputs, IGNORED)], dim=1)
         clock.start()
-        loss, _ = training_step(
-            model, hidden, optimizer, windows.to(device), arguments.batch, 1.0, dtype, (0, step)
-        )
+        loss, _ = training_step(placed, optimizer, windows.to(device), 1.0, (0, step))
         losses.append(loss.item())
         clock.stop()
     return losses, clock.seconds

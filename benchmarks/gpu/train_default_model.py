@@ -20,10 +20,9 @@ from rich.console import Console
 from hyperclova import configuration
 from hyperclova.pretraining import checkpoint
 from hyperclova.pretraining.config import PretrainingConfig
-from hyperclova.pretraining.export import export_model
+from hyperclova.pretraining.export import export_run
 from hyperclova.pretraining.live import LineWatcher
 from hyperclova.pretraining.loop import Interrupted, pretrain
-from hyperclova.tokenizer import Tokenizer
 
 PIECE = 15 << 20
 
@@ -79,9 +78,8 @@ def main() -> None:
     alarm.daemon = True
     alarm.start()
     try:
-        model = pretrain(config, LineWatcher(Console()), resume=True)
-        tokenizer = Tokenizer.load(arguments.tokenizer)
-        export_model(model, tokenizer, run / "model", run=run, dtype=torch.bfloat16)
+        pretrain(config, LineWatcher(Console()), resume=True)
+        export_run(run, run / "model", dtype=torch.bfloat16)
         split(run / "model", arguments.output / "model")
     except Interrupted as stop:
         Console().print(f"{stop}; the next portion goes on from here", markup=False)

@@ -9,19 +9,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_run import Recorder, elsewhere, same_bits
+from test_run import Recorder, elsewhere, same_bits, trained
 from torch import Tensor
 
 from hyperclova.errors import UserError
 from hyperclova.model import GPT, GPTConfig
+from hyperclova.parallel.place import alone
 from hyperclova.pretraining import checkpoint
 from hyperclova.pretraining.config import OptimizerSection, PretrainingConfig
-from hyperclova.pretraining.export import export_model, import_model
+from hyperclova.pretraining.export import export_run, import_model
 from hyperclova.pretraining.loop import Interrupted, pretrain
 from hyperclova.pretraining.muon import Muon, orthogonalised
 from hyperclova.pretraining.optimizer import build_optimizer
-from hyperclova.pretraining.step import training_step
-from hyperclova.tokenizer import Tokenizer
+from hyperclova.pretraining.step import objective, training_step
 
 SHAPE = GPTConfig(vocab_size=97, context_length=16, layers=2, width=32, heads=2)
 MUON = OptimizerSection(name="muon")
@@ -116,7 +116,7 @@ def test_vanishing_gradients_give_no_large_update(size: float, seed: int) -> Non
 
 def test_muon_takes_the_matrices_of_the_blocks_and_nothing_else() -> None:
     model = GPT(SHAPE)
-    optimizer = build_optimizer(model, MUON, RATE)
+    optimizer = build_optimizer(alone(model), MUON, RATE)
     names = {parameter: name for name, parameter in model.named_parameters()}
     (group,) = [group for group in optimizer.param_groups if group.get("orthogonal")]
     kinds = ("query_key_value", "output", "expand", "contract")
@@ -135,7 +135,7 @@ def test_muon_takes_the_matrices_of_the_blocks_and_nothing_else() -> None:
 
 
 def test_off_by_default() -> None:
-    optimizer = build_optimizer(GPT(SHAPE), OptimizerSection(), RATE)
+    optimizer = build_optimizer(alone(GPT(SHAPE)), OptimizerSection(), RATE)
     assert not any(group.get("orthogonal") for group in optimizer.param_groups)
 
 
@@ -162,7 +162,10 @@ def test_all_others_follow_adamw_to_the_last_bit(name: str) -> None:
         for parameter_name, parameter in theirs.named_parameters()
         if name == "adamw" or parameter.dim() < 2 or "blocks." not in parameter_name
     ]
-    optimizer, reference = build_optimizer(ours, section, RATE), adamw(theirs, names, section)
+    optimizer, reference = (
+        build_optimizer(alone(ours), section, RATE),
+        adamw(theirs, names, section),
+    )
     groups = list(optimizer.param_groups)
     for step in range(5):
         gradients = set_gradients(ours, step)
@@ -180,7 +183,7 @@ def test_all_others_follow_adamw_to_the_last_bit(name: str) -> None:
 
 def stepped(model: GPT, steps: int = 4) -> tuple[GPT, Muon, list[dict[str, Tensor]]]:
     """The model after some steps of Muon on random gradients, and those gradients."""
-    optimizer, gradients = build_optimizer(model, MUON, RATE), []
+    optimizer, gradients = build_optimizer(alone(model), MUON, RATE), []
     for step in range(steps):
         gradients.append(set_gradients(model, step))
         optimizer.step()
@@ -247,7 +250,7 @@ def test_an_update_is_as_large_as_one_of_adamw() -> None:
     model = with_gradients()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     section = dataclasses.replace(MUON, weight_decay=0.0)
-    optimizer = build_optimizer(model, section, RATE)
+    optimizer = build_optimizer(alone(model), section, RATE)
     optimizer.step()
     (group,) = [group for group in optimizer.param_groups if group.get("orthogonal")]
     for name, parameter in model.named_parameters():
@@ -262,7 +265,7 @@ def test_gradients_of_zero_and_none_at_all_do_no_harm() -> None:
     absent = model.get_parameter("blocks.1.mlp.expand.weight")
     part = model.get_parameter("blocks.1.attention.query_key_value.weight")
     before = {p: p.detach().clone() for p in (still, absent, part)}
-    optimizer = build_optimizer(model, MUON, RATE)
+    optimizer = build_optimizer(alone(model), MUON, RATE)
     for _ in range(3):
         assert still.grad is not None and part.grad is not None
         still.grad.zero_()
@@ -285,7 +288,7 @@ def test_gradients_of_zero_and_none_at_all_do_no_harm() -> None:
 
 def test_a_closure_is_called_once_before_both_kinds() -> None:
     model = GPT(SHAPE)
-    optimizer = build_optimizer(model, MUON, RATE)
+    optimizer = build_optimizer(alone(model), MUON, RATE)
     tokens = torch.randint(0, 97, (4, 16), generator=torch.Generator().manual_seed(3))
     calls = []
 
@@ -303,12 +306,10 @@ def test_a_closure_is_called_once_before_both_kinds() -> None:
 
 def test_it_learns_by_heart() -> None:
     windows = torch.randint(0, 97, (8, 17), generator=torch.Generator().manual_seed(1))
-    model = GPT(SHAPE)
-    optimizer = build_optimizer(model, MUON, 3e-3)
+    placed = alone(GPT(SHAPE), objective=objective(torch.float32), microbatch=8)
+    optimizer = build_optimizer(placed, MUON, 3e-3)
     for step in range(60):
-        loss, _ = training_step(
-            model, model.hidden, optimizer, windows, 8, 1.0, torch.float32, (0, step)
-        )
+        loss, _ = training_step(placed, optimizer, windows, 1.0, (0, step))
     assert loss < 1.5  # of ln 97 = 4.6
 
 
@@ -323,10 +324,12 @@ def muon(config: PretrainingConfig) -> PretrainingConfig:
 def test_a_checkpoint_gives_back_every_bit(muon: PretrainingConfig) -> None:
     model, optimizer, _ = stepped(GPT(SHAPE))
     state = checkpoint.TrainingState(4, 1024, 5, "fingerprint", "muon")
-    path = checkpoint.save(muon.directory, state, model, optimizer, keep=1)
+    writer = checkpoint.Checkpoints(muon.directory, keep=1)
+    path = writer.save(state, alone(model), optimizer)
+    writer.close()
     other = GPT(SHAPE, seed=1)
-    restored = build_optimizer(other, MUON, RATE)
-    assert checkpoint.load(path, other, restored) == state
+    restored = build_optimizer(alone(other), MUON, RATE)
+    assert checkpoint.load(path, alone(other), restored) == state
     assert same_bits(model, other)
     for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
         assert set(restored.state[theirs]) == {"exp_avg", "exp_avg_sq", "step"}
@@ -337,11 +340,11 @@ def test_a_checkpoint_gives_back_every_bit(muon: PretrainingConfig) -> None:
 @pytest.mark.parametrize("stop_after", [1, 7])
 def test_a_resumed_run_ends_at_the_same_bits(muon: PretrainingConfig, stop_after: int) -> None:
     whole, first, second = Recorder(), Recorder(stop_after), Recorder()
-    expected = pretrain(elsewhere(muon, "whole"), whole)
+    expected = trained(elsewhere(muon, "whole"), whole)
     with pytest.raises(Interrupted) as stopped:
         pretrain(muon, first)
     assert stopped.value.signal_number == signal.SIGTERM
-    assert same_bits(expected, pretrain(muon, second, resume=True))
+    assert same_bits(expected, trained(muon, second, resume=True))
     assert first.losses | second.losses == whole.losses
     record = json.loads((muon.directory / "run.json").read_text())
     assert record["configuration"]["optimizer"]["name"] == "muon"
@@ -368,21 +371,22 @@ def test_another_optimiser_is_refused_in_the_middle_of_a_run(
 
 def test_a_checkpoint_that_does_not_name_its_optimiser_is_taken(muon: PretrainingConfig) -> None:
     """As they were before checkpoints did."""
-    whole = pretrain(elsewhere(muon, "whole"), Recorder())
+    whole = trained(elsewhere(muon, "whole"), Recorder())
     with pytest.raises(Interrupted):
         pretrain(muon, Recorder(4))
     path = checkpoint.path_of(muon.directory / "checkpoints", 4) / "state.json"
     state = json.loads(path.read_text())
     assert state.pop("optimizer") == "muon"
     path.write_text(json.dumps(state))
-    assert same_bits(whole, pretrain(muon, Recorder(), resume=True))
+    assert same_bits(whole, trained(muon, Recorder(), resume=True))
 
 
 def test_weights_of_one_begin_a_run_of_the_other(muon: PretrainingConfig) -> None:
     fresh = Recorder()
-    trained = pretrain(elsewhere(muon, "first"), fresh)
+    first = elsewhere(muon, "first")
+    pretrain(first, fresh)
     model = muon.directory.with_name("model")
-    export_model(trained, Tokenizer.load(muon.data.tokenizer), model)
+    export_run(first.directory, model)
     for name in ("adamw", "muon"):
         section = dataclasses.replace(muon.optimizer, name=name)
         run = dataclasses.replace(elsewhere(muon, f"on-{name}"), optimizer=section)

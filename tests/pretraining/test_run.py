@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from hyperclova.errors import UserError
-from hyperclova.model import GPT
+from hyperclova.model import GPT, GPTConfig
 from hyperclova.model.directory import load_model
+from hyperclova.parallel.place import alone
 from hyperclova.pretraining import checkpoint
 from hyperclova.pretraining.config import LoggingSection, PretrainingConfig, SamplesSection
-from hyperclova.pretraining.export import export_model, import_model, load_run
+from hyperclova.pretraining.export import export_run, import_model
 from hyperclova.pretraining.loop import Interrupted, Progress, pretrain
 from hyperclova.pretraining.metrics import read_metrics
-from hyperclova.tokenizer import Tokenizer
 
 
 class Recorder:
@@ -31,7 +31,9 @@ class Recorder:
         self.losses: dict[int, float] = {}
         self._stop_after, self._number = stop_after, number
 
-    def begin(self, model: GPT, config: PretrainingConfig, resumed_at: int, device: str) -> None:
+    def begin(
+        self, shape: GPTConfig, config: PretrainingConfig, resumed_at: int, device: str
+    ) -> None:
         self.events.append(("begin", resumed_at))
 
     def step(self, progress: Progress) -> None:
@@ -52,6 +54,14 @@ class Recorder:
 
 def elsewhere(config: PretrainingConfig, name: str) -> PretrainingConfig:
     return dataclasses.replace(config, directory=config.directory.with_name(name))
+
+
+def trained(config: PretrainingConfig, recorder: Recorder, resume: bool = False) -> GPT:
+    """The model that a run ends with, as its export has it."""
+    pretrain(config, recorder, resume=resume)
+    directory = config.directory / "exported"
+    export_run(config.directory, directory)
+    return load_model(directory)
 
 
 def same_bits(first: GPT, second: GPT) -> bool:
@@ -91,13 +101,13 @@ def test_a_checkpoint_comes_before_the_evaluation_of_its_step(config: Pretrainin
 def test_sigterm_saves_and_the_resumed_run_ends_at_the_same_bits(
     config: PretrainingConfig, stop_after: int
 ) -> None:
-    whole = pretrain(elsewhere(config, "whole"), Recorder())
+    whole = trained(elsewhere(config, "whole"), Recorder())
     with pytest.raises(Interrupted) as stopped:
         pretrain(config, Recorder(stop_after))
     assert stopped.value.signal_number == signal.SIGTERM
     assert checkpoint.steps(config.directory / "checkpoints")[-1] == stop_after
     resumed = Recorder()
-    assert same_bits(whole, pretrain(config, resumed, resume=True))
+    assert same_bits(whole, trained(config, resumed, resume=True))
     assert resumed.events[0] == ("begin", stop_after)
     records = read_metrics(config.directory / "metrics.jsonl", "train")
     assert [record["step"] for record in records] == list(range(1, 13))
@@ -127,9 +137,9 @@ def test_a_run_is_not_overwritten(config: PretrainingConfig) -> None:
 
 
 def test_a_finished_run_resumed_changes_nothing(config: PretrainingConfig) -> None:
-    first = pretrain(config, Recorder())
+    first = trained(config, Recorder())
     recorder = Recorder()
-    assert same_bits(first, pretrain(config, recorder, resume=True))
+    assert same_bits(first, trained(config, recorder, resume=True))
     assert recorder.events == [("begin", 12)]
 
 
@@ -218,28 +228,27 @@ def test_half_a_checkpoint_is_never_read(config: PretrainingConfig) -> None:
 
 
 def test_export_and_import_are_lossless(config: PretrainingConfig, tmp_path: Path) -> None:
-    trained = pretrain(config, Recorder())
-    model, _, step = load_run(config.directory)
-    assert step == 12
-    assert same_bits(trained, model)
-    tokenizer = Tokenizer.load(config.data.tokenizer)
-    export_model(model, tokenizer, tmp_path / "model", run=config.directory)
+    path = pretrain(config, Recorder())
+    assert export_run(config.directory, tmp_path / "model") == 12
+    exported = load_model(tmp_path / "model")
+    kept = GPT(exported.config, seed=98)
+    checkpoint.load(path, alone(kept))
+    assert same_bits(exported, kept)
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"{12 * 256:,} tokens" in card
     assert "bits per byte" in card
 
     path = import_model(tmp_path / "model", tmp_path / "imported")
-    loaded = GPT(load_model(tmp_path / "model").config, seed=99)
-    checkpoint.load(path, loaded)
-    assert same_bits(trained, loaded)
+    loaded = GPT(exported.config, seed=99)
+    checkpoint.load(path, alone(loaded))
+    assert same_bits(exported, loaded)
     with pytest.raises(UserError, match="holds checkpoints already"):
         import_model(tmp_path / "model", tmp_path / "imported")
 
 
 def test_an_imported_model_goes_on_training(config: PretrainingConfig, tmp_path: Path) -> None:
     pretrain(config, Recorder())
-    model, _, _ = load_run(config.directory, step=9)
-    export_model(model, Tokenizer.load(config.data.tokenizer), tmp_path / "model")
+    assert export_run(config.directory, tmp_path / "model", step=9) == 9
     import_model(tmp_path / "model", tmp_path / "continued")
     recorder = Recorder()
     pretrain(dataclasses.replace(config, directory=tmp_path / "continued"), recorder, resume=True)
@@ -252,7 +261,7 @@ def test_an_imported_model_goes_on_training(config: PretrainingConfig, tmp_path:
 def test_a_step_that_was_not_kept_is_named(config: PretrainingConfig) -> None:
     pretrain(config, Recorder())
     with pytest.raises(UserError, match="no checkpoint of step 3; there are 9, 12"):
-        load_run(config.directory, step=3)
+        export_run(config.directory, config.directory / "exported", step=3)
 
 
 def test_a_signal_at_any_moment_saves_the_last_step(config: PretrainingConfig) -> None:
@@ -288,4 +297,6 @@ def test_a_second_signal_does_not_wait(config: PretrainingConfig) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         pretrain(config, Impatient())
+    while list((config.directory / "checkpoints").glob("*.incomplete")):
+        time.sleep(0.01)  # a checkpoint that was under way is still written
     assert checkpoint.steps(config.directory / "checkpoints") == [3]

@@ -11,9 +11,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,10 @@ from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from hyperclova.errors import UserError
 from hyperclova.parallel.place import TIED, Placed
+
+# One process saving or reading alone is meant wherever it happens; the thread that saves is
+# beyond the reach of a filter set for a while.
+warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or unin")
 
 _NAME = re.compile(r"step-(\d{8})$")
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -105,13 +107,12 @@ class Checkpoints:
         partial.mkdir(parents=True, exist_ok=True)
         weights = {name: parameter.detach() for name, parameter in placed.parameters.items()}
         tensors = {"model": weights, "optimizer": _moments(placed, optimizer)}
-        with _one_process_is_meant():
-            written = async_save(
-                tensors,
-                storage_writer=FileSystemWriter(partial, sync_files=True),
-                process_group=self._group,
-                no_dist=not self._distributed,
-            )
+        written = async_save(
+            tensors,
+            storage_writer=FileSystemWriter(partial, sync_files=True),
+            process_group=self._group,
+            no_dist=not self._distributed,
+        )
         assert isinstance(written, Future)
         self._pending = self._thread.submit(self._finish, written, partial, final, state)
         return final
@@ -230,12 +231,11 @@ def read_tensors(path: Path, tensors: dict[str, Any], alone: bool = False) -> No
         UserError: one is not there, or of another shape.
     """
     try:
-        with _one_process_is_meant():
-            load_tensors(
-                tensors,
-                storage_reader=FileSystemReader(path),
-                no_dist=alone or not dist.is_initialized(),
-            )
+        load_tensors(
+            tensors,
+            storage_reader=FileSystemReader(path),
+            no_dist=alone or not dist.is_initialized(),
+        )
     except (RuntimeError, ValueError, KeyError, CheckpointException) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
         raise UserError(f"{path}: does not fit this model: {reason}") from None
@@ -258,13 +258,6 @@ def _zero_moments(parameter: Tensor) -> dict[str, Tensor]:
             "exp_avg_sq": torch.zeros_like(parameter),
             "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
         }
-
-
-@contextmanager
-def _one_process_is_meant() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*single process.*")
-        yield
 
 
 def _sync_directory(path: Path) -> None:
