@@ -51,7 +51,7 @@ class Result:
     def begin(
         self, shape: GPTConfig, config: PretrainingConfig, resumed_at: int, device: str
     ) -> None:
-        self.parameters, self.device = cost.parameters(model.config), device
+        self.parameters, self.device = cost.parameters(shape), device
 
     def step(self, progress: Progress) -> None:
         self.loss = progress.loss

@@ -1,6 +1,8 @@
 """The one place that knows device types."""
 
 import contextlib
+import os
+from pathlib import Path
 
 import torch
 
@@ -52,3 +54,15 @@ def describe(device: torch.device, processes: int = 1) -> str:
     if device.type == "cuda":
         one = torch.cuda.get_device_name(device)
     return one if processes == 1 else f"{processes} processes of {one}"
+
+
+def memory_of(device: torch.device) -> float:
+    """Bytes of memory that one of a run's processes on this machine may use on its device."""
+    if device.type != "cpu":
+        _, total = torch.get_device_module(device).mem_get_info(device)
+        return float(total)
+    memory = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+        memory = min(memory, float(text))
+    return memory / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

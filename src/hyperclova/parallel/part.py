@@ -14,7 +14,12 @@ from torch.utils.checkpoint import (
     create_selective_checkpoint_contexts,
 )
 
-from hyperclova.model.gpt import GPT
+from hyperclova.model.gpt import GPT, Attend
+from hyperclova.parallel.documents import (
+    DocumentAttention,
+    document_numbers,
+    document_positions,
+)
 from hyperclova.parallel.tensor import gather_states
 
 Objective = Callable[[Tensor, Tensor, Tensor, dist.ProcessGroup | None], Tensor]
@@ -34,6 +39,8 @@ class Part(nn.Module):
         model: with the layers that belong here and no others; its ends may be missing.
         objective: of the last part.
         tensor_mesh: the devices that :func:`shard_tensors` divided it over, if any.
+        documents: id of end-of-text, if packed documents shall not see one another; of a part
+            that is first and last.
     """
 
     def __init__(
@@ -45,8 +52,11 @@ class Part(nn.Module):
         recompute: Recompute = "none",
         tensor_mesh: DeviceMesh | None = None,
         sequence_parallel: bool = True,
+        documents: int | None = None,
     ) -> None:
+        assert documents is None or (first and last), "other parts do not see the tokens"
         super().__init__()
+        self.documents = documents
         self.model, self.first, self.last = model, first, last
         self.objective, self.recompute = objective, recompute
         self.tensor_mesh, self.sequence_parallel = tensor_mesh, sequence_parallel
@@ -68,17 +78,23 @@ class Part(nn.Module):
                 cuts every input into rows, hence one for each.) None leaves the sum.
         """
         model = self.model
+        attend: Attend | None = None
         if self.first:
-            positions = torch.arange(x.shape[1], device=x.device)
+            positions = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
+            if self.documents is not None:
+                numbers = document_numbers(x, self.documents)
+                positions = document_positions(numbers)
+                dropout = model.config.dropout if self.training else 0.0
+                attend = DocumentAttention(numbers, dropout)
             x = model.embed(model.token_embedding(x), positions)
         for block in model.blocks.values():
             if self.recompute == "none" or not torch.is_grad_enabled():
-                x = block(x, None)
+                x = block(x, attend)
             else:
-                x = self._recomputed(block, x)
+                x = self._recomputed(block, x, attend)
         if not self.last:
             return x
-        states, head, group = model.final_norm(x), model.token_embedding.weight, None
+        states, head, group = model.finish(x), model.token_embedding.weight, None
         if self.tensor_mesh is not None:
             states, head, group = gather_states(
                 states, head, self.tensor_mesh, self.sequence_parallel
@@ -87,11 +103,11 @@ class Part(nn.Module):
         loss = self.objective(states, head, targets, group)
         return loss if divisors is None else loss / divisors[0]
 
-    def _recomputed(self, block: nn.Module, x: Tensor) -> Tensor:
+    def _recomputed(self, block: nn.Module, x: Tensor, attend: Attend | None) -> Tensor:
         extra: dict[str, Any] = {}
         if self.recompute == "selective":
             extra["context_fn"] = partial(create_selective_checkpoint_contexts, _keep_products)
-        result: Tensor = checkpoint(block, x, None, use_reentrant=False, **extra)
+        result: Tensor = checkpoint(block, x, attend, use_reentrant=False, **extra)
         return result
 
 
@@ -99,6 +115,7 @@ _PRODUCTS = frozenset(
     {
         "mm",
         "addmm",
+        "_scaled_mm",
         "_scaled_dot_product_flash_attention",
         "_scaled_dot_product_flash_attention_for_cpu",
         "_scaled_dot_product_efficient_attention",

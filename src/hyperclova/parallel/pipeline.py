@@ -89,7 +89,7 @@ class Pipeline:
         """
         losses: list[Tensor] = []
         arguments = (inputs,) if self._holds_first else ()
-        options: dict[str, Any] = {"return_outputs": False} if train else {}
+        options: dict[str, Any] = {"return_outputs": False}
         if self._holds_last:
             # The schedule asks for a target of its own; the part has made the loss already.
             options |= {"targets": targets, "target": targets, "losses": losses}

@@ -15,6 +15,7 @@ from torch.distributed.fsdp import FSDPModule
 
 from hyperclova.model.gpt import GPT, GPTConfig
 from hyperclova.parallel.device import autocast
+from hyperclova.parallel.float8 import convert
 from hyperclova.parallel.layout import Layout
 from hyperclova.parallel.mesh import Grid
 from hyperclova.parallel.norms import clip_gradients
@@ -209,6 +210,8 @@ def place(
     batch: int,
     compile: bool = False,
     draw: bool = True,
+    documents: int | None = None,
+    float8: bool = False,
 ) -> Placed:
     """Build this process's share of a model, with its first weights.
 
@@ -219,13 +222,17 @@ def place(
         microbatch: rows of a forward pass.
         batch: rows of an optimiser step, over all processes.
         draw: False leaves everything on the meta device, to be measured.
+        documents: see :class:`Part`; not in a pipeline.
+        float8: 8-bit products (:mod:`hyperclova.parallel.float8`); not with tensor parallelism.
     """
     if layout.processes == 1:
         with torch.device("cpu" if draw else "meta"):
             model = GPT(config, seed)
         if draw:
             model.to(device)
-        placed = alone(model, device, dtype, objective, microbatch, layout.recompute)
+        if float8:
+            convert(model)
+        placed = alone(model, device, dtype, objective, microbatch, layout.recompute, documents)
         if compile:
             _compile(placed.parts[0])
         return placed
@@ -236,9 +243,17 @@ def place(
         model = stage_of(config, layout, stage)
         if layout.tp > 1:
             shard_tensors(model, grid.tensor, layout.sequence_parallel)
-        tensor_mesh = grid.tensor if layout.tp > 1 else None
+        if float8:
+            convert(model)
         part = Part(
-            model, first, last, objective, layout.recompute, tensor_mesh, layout.sequence_parallel
+            model,
+            first,
+            last,
+            objective,
+            layout.recompute,
+            grid.tensor if layout.tp > 1 else None,
+            layout.sequence_parallel,
+            documents,
         )
         if compile:
             _compile(part)
@@ -267,9 +282,10 @@ def alone(
     objective: Objective = _no_objective,
     microbatch: int = 1,
     recompute: Recompute = "none",
+    documents: int | None = None,
 ) -> Placed:
     """A model that this process has to itself."""
-    part = Part(model, True, True, objective, recompute)
+    part = Part(model, True, True, objective, recompute, documents=documents)
     return Placed(model.config, [part], device, dtype, microbatch)
 
 

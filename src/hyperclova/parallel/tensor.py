@@ -63,12 +63,15 @@ def shard_tensors(model: GPT, mesh: DeviceMesh, sequence_parallel: bool) -> None
         "mlp.expand": ColwiseParallel(input_layouts=stream),
         "mlp.contract": RowwiseParallel(output_layouts=stream),
     }
+    if model.config.query_key_norm:
+        # (batch, time, heads, head_width): one gain for all heads, of which each device has some.
+        of_heads = SequenceParallel(sequence_dim=2, use_local_output=True)
+        block |= {"attention.query_norm": of_heads, "attention.key_norm": of_heads}
     for each in model.blocks.values():
         parallelize_module(each, mesh, block)
     ends: dict[str, ParallelStyle] = {
         "token_embedding": RowwiseParallel(input_layouts=Replicate(), output_layouts=stream),
-        # Positions are one row of numbers for the whole batch: time is their first dimension.
-        "position_embedding": Replicated(Shard(0) if sequence_parallel else Replicate()),
+        "position_embedding": Replicated(stream),
         "final_norm": norm,
     }
     present = {name: style for name, style in ends.items() if getattr(model, name) is not None}
