@@ -4,8 +4,8 @@
 bootstrap: the fit's own residuals, made as wide as the unknowns fitted demand, are drawn again
 and added to the fitted losses, and the law is fitted anew. They cover how the finished runs
 scatter about a law of this form. They do not cover another seed, another held-out text, badly
-chosen learning rates, or another form of law. The law in compute is taken along an envelope of
-curves, whose points are not independent: its range is that of fits with one size left out.
+chosen learning rates, or another form of law. How sure the law in compute is, see
+:mod:`~hyperclova.pretraining.scaling.frontier`.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hyperclova.errors import UserError
+from hyperclova.pretraining.scaling.frontier import fit_frontier, last_points
 from hyperclova.pretraining.scaling.laws import (
     Array,
     JointLaw,
@@ -40,8 +41,6 @@ from hyperclova.pretraining.scaling.results import (
 
 LEVEL = 0.9
 """Of all intervals."""
-GRID = 48
-"""Values of compute at which the envelope is read off."""
 
 
 def fit(ladder: Ladder, hold_out: int = 1, bootstrap: int = 1000, seed: int = 0) -> Fit:
@@ -95,18 +94,26 @@ def _fit_loss(
 
         attempt(f"joint law, {count}", fit_joint)
         attempt(f"law in parameters, {count}", fit_parameters)
-    compute: ComputeFit | None = None
-    try:
-        compute = _compute(inside, measure)
-    except ValueError as reason:
-        missing.append(f"law in compute: {reason}")
-    if compute is not None:
-        predictions += [
-            _prediction("compute", None, measure, point, compute.law(point.flops), None)
-            for point in _ends(outside)
-        ]
+    compute: list[ComputeFit] = []
+    for finished in (True, False):
+
+        def fit_compute(finished: bool = finished) -> None:
+            found = fit_frontier(inside, measure, finished)
+            compute.append(found)
+            predictions.extend(
+                _prediction("compute", None, measure, point, found.law(point.flops), None)
+                for point in last_points(outside, finished)
+            )
+
+        runs = "finished runs" if finished else "constant learning rate"
+        attempt(f"law in compute, {runs}", fit_compute)
     return LossFits(
-        measure, tuple(joint), tuple(by_parameters), tuple(predictions), tuple(missing), compute
+        measure,
+        tuple(joint),
+        tuple(by_parameters),
+        tuple(compute),
+        tuple(predictions),
+        tuple(missing),
     )
 
 
@@ -208,53 +215,6 @@ def _parameters(
     return found, predictions
 
 
-def _compute(inside: Sequence[Point], measure: Measure) -> ComputeFit:
-    curves = {
-        name: [point for point in inside if point.size == name and not point.finished]
-        for name in dict.fromkeys(point.size for point in inside)
-    }
-    flops, loss, sizes = _envelope(curves, measure)
-    law = fit_power_law(flops, loss)
-    exponents = []
-    for left_out in curves if len(curves) > 2 else ():
-        fewer = {name: points for name, points in curves.items() if name != left_out}
-        x, y, _ = _envelope(fewer, measure)
-        exponents.append(fit_power_law(x, y).exponent)
-    bounds = (min(exponents), max(exponents)) if exponents else None
-    return ComputeFit(law, tuple(flops.tolist()), tuple(loss.tolist()), tuple(sizes), bounds)
-
-
-def _envelope(curves: dict[str, list[Point]], measure: Measure) -> tuple[Array, Array, list[str]]:
-    """The smallest loss of any size at each compute that two sizes or more have come to.
-
-    Between evaluations, loss is read off straight lines in the logarithms. A value that is not
-    below all at less compute is left out: there the best curve has ended, and the next best is
-    no frontier.
-    """
-    every = sorted(point.flops for points in curves.values() for point in points)
-    if not every:
-        raise ValueError("nothing is measured at the constant learning rate")
-    kept: list[tuple[float, float, str]] = []
-    lowest = np.inf
-    for flops in np.geomspace(every[0], every[-1], GRID):
-        here = []
-        for name, points in curves.items():
-            x = np.array([point.flops for point in points], np.float64)
-            if len(x) and x[0] <= flops * (1 + 1e-12) and flops <= x[-1] * (1 + 1e-12):
-                y = np.log([getattr(point, measure) for point in points])
-                here.append((float(np.exp(np.interp(np.log(flops), np.log(x), y))), name))
-        if len(here) >= 2 and min(here)[0] < lowest:
-            lowest, best = min(here)
-            kept.append((float(flops), lowest, best))
-    if len(kept) < 3:
-        raise ValueError("the runs of different sizes hardly meet at the same compute")
-    return (
-        np.array([row[0] for row in kept]),
-        np.array([row[1] for row in kept]),
-        [row[2] for row in kept],
-    )
-
-
 def _prediction(
     law: Law,
     count: Count | None,
@@ -276,15 +236,6 @@ def _prediction(
         count=count,
         interval=interval,
     )
-
-
-def _ends(points: Sequence[Point]) -> list[Point]:
-    """The last point of each size at the constant rate."""
-    last: dict[str, Point] = {}
-    for point in points:
-        if not point.finished:
-            last[point.size] = point
-    return list(last.values())
 
 
 def _drawn(

@@ -18,9 +18,9 @@ def plot(fit: Fit, path: Path) -> None:
     """Write the figure; the suffix of ``path`` chooses its format.
 
     Left training loss, right held-out loss. Lines are the runs at the constant learning rate,
-    dots the runs that were cooled down; the broken line is the law in compute along the envelope
-    of the sizes it was fitted to, and goes on to the size held out (another colour). Rings are
-    what the joint law predicted for that size's finished runs.
+    dots the finished runs, the band their frontier over the sizes fitted; the broken line is the
+    law in compute along it, drawn on to the compute of the size held out (another colour). Rings
+    are what the joint law predicted for that size's finished runs, with their intervals.
     """
     with chart(9.6, 4.2, columns=2) as (figure, panels):
         for axes, measure in zip(panels, reversed(MEASURES), strict=True):
@@ -70,12 +70,13 @@ def _draw(axes: Any, fit: Fit, fits: LossFits) -> None:
 
 
 def _draw_law(axes: Any, fit: Fit, fits: LossFits) -> None:
-    if fits.compute is None:
+    found = next((compute for compute in fits.compute if compute.finished), None)
+    if found is None:
         return
-    axes.plot(fits.compute.flops, fits.compute.loss, color=TINT, linewidth=6, zorder=0)
+    axes.plot(found.flops, found.loss, color=TINT, linewidth=7, zorder=0)
     end = max(point.flops for point in fit.ladder.points)
-    reach = (fits.compute.flops[0], end)
-    law = fits.compute.law
+    reach = (found.flops[0], end)
+    law = found.law
     axes.plot(reach, [law(flops) for flops in reach], "--", color=MUTED, linewidth=1)
     axes.annotate(
         f"(C / {law.scale:.1e})^−{law.exponent:.3f}",

@@ -67,8 +67,7 @@ def _laws(fits: LossFits, name: str, level: float) -> Iterator[str]:
             f"{_range(single.exponent_interval)} after {short(single.tokens)} tokens   "
             f"N {_COUNTS[single.count]}"
         )
-    if fits.compute is not None:
-        found = fits.compute
+    for found in fits.compute:
         bounds = (
             f"; with one size left out {_range(found.exponent_range)}"
             if found.exponent_range
@@ -76,7 +75,8 @@ def _laws(fits: LossFits, name: str, level: float) -> Iterator[str]:
         )
         yield (
             f"  L(C) = ({found.law.scale:.3g} / C)^{found.law.exponent:.4f}{bounds}, "
-            f"from {found.flops[0]:.1e} to {found.flops[-1]:.1e} FLOP"
+            f"from {found.flops[0]:.1e} to {found.flops[-1]:.1e} FLOP, "
+            + ("finished runs" if found.finished else "constant learning rate")
         )
 
 
@@ -89,7 +89,7 @@ def _predictions(fits: LossFits, name: str) -> Table:
         table.add_row(
             _LAWS[row.law],
             _COUNTS[row.count] if row.count else "",
-            row.size,
+            row.size + ("" if row.finished else " constant"),
             short(row.tokens),
             f"{row.measured:.3f}",
             f"{row.predicted:.3f}",

@@ -51,12 +51,14 @@ class ParameterFit:
 
 @dataclass(frozen=True)
 class ComputeFit:
-    """Loss over compute, along the envelope of the runs at the constant learning rate."""
+    """Loss over compute, along the frontier of all sizes fitted."""
 
+    finished: bool
+    """From finished runs; else from those at the constant learning rate."""
     law: PowerLaw
     flops: tuple[float, ...]
     loss: tuple[float, ...]
-    """The envelope."""
+    """The frontier."""
     sizes: tuple[str, ...]
     """Which size is the best there."""
     exponent_range: Interval | None = None
@@ -88,10 +90,10 @@ class LossFits:
     measure: Measure
     joint: tuple[JointFit, ...]
     parameters: tuple[ParameterFit, ...]
+    compute: tuple[ComputeFit, ...]
     predictions: tuple[Prediction, ...]
     missing: tuple[str, ...]
     """Why what is absent is absent."""
-    compute: ComputeFit | None = None
 
 
 @dataclass(frozen=True)
