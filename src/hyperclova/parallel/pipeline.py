@@ -54,8 +54,11 @@ class Pipeline:
         device: torch.device,
     ) -> None:
         layout = grid.layout
+        self.microbatches = microbatches
+        self._parts, self._grid, self._device = parts, grid, device
+        self._states = torch.empty(shape, dtype=dtype, device="meta", requires_grad=True)
         tokens = torch.empty(tokens_shape, dtype=torch.int64, device="meta")
-        states = torch.empty(shape, dtype=dtype, device="meta", requires_grad=True)
+        states = self._states
         loss = torch.empty((), dtype=torch.float32, device="meta", requires_grad=True)
         numbers = layout.stages_of(grid.pipeline_rank)
         self._stages = [
@@ -70,9 +73,7 @@ class Pipeline:
             )
             for part, number in zip(parts, numbers, strict=True)
         ]
-        self.microbatches = microbatches
         self._schedule = self._build(layout, microbatches)
-        self._holds_first, self._holds_last = parts[0].first, parts[-1].last
 
     def _build(self, layout: Layout, microbatches: int) -> Any:
         if layout.schedule in _SINGLE:
@@ -81,23 +82,66 @@ class Pipeline:
         kind = _MULTIPLE[layout.schedule]
         return kind(self._stages, microbatches, loss_fn=_given, scale_grads=False)
 
-    def run(self, inputs: Tensor, targets: Tensor, divisors: Tensor | None, train: bool) -> Tensor:
-        """The sum of the microbatches' losses, on the last stage's process; elsewhere 0.
+    def train(self, inputs: Tensor, targets: Tensor, divisors: Tensor) -> Tensor:
+        """Forward and backward of all microbatches, in the schedule's order.
 
         Args:
             inputs: ``(rows, time)``; every process of the pipeline passes the same.
+
+        Returns:
+            The sum of their losses on the last stage's process; elsewhere 0.
         """
         losses: list[Tensor] = []
-        arguments = (inputs,) if self._holds_first else ()
         options: dict[str, Any] = {"return_outputs": False}
-        if self._holds_last:
+        if self._parts[-1].last:
             # The schedule asks for a target of its own; the part has made the loss already.
             options |= {"targets": targets, "target": targets, "losses": losses}
-            if divisors is not None:
-                options["divisors"] = divisors
-        (self._schedule.step if train else self._schedule.eval)(*arguments, **options)
+            options["divisors"] = divisors
+        self._schedule.step(*((inputs,) if self._parts[0].first else ()), **options)
+        return self._sum(losses)
+
+    def evaluate(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Forward alone, with the same arguments and result.
+
+        Schedules are made for training; the ones shaped like a V can't do without a backward
+        pass. Here every process takes its stages one after the other, each for all microbatches.
+        """
+        layout, group = self._grid.layout, self._grid.pipeline_group
+        home = {stage: rank for rank in range(layout.pp) for stage in layout.stages_of(rank)}
+        rank = self._grid.pipeline_rank
+        rows = list(
+            zip(inputs.chunk(self.microbatches), targets.chunk(self.microbatches), strict=True)
+        )
+        carried: list[Tensor] = []  # from the stage before, where that is here too
+        sent, losses = [], []
+        for part, stage in zip(self._parts, layout.stages_of(rank), strict=True):
+            states: list[Tensor] = []
+            for number, (tokens, wanted) in enumerate(rows):
+                if part.first:
+                    x = tokens
+                elif home[stage - 1] == rank:
+                    x = carried[number]
+                else:
+                    x = torch.empty_like(self._states, device=self._device, requires_grad=False)
+                    dist.recv(x, dist.get_global_rank(group, home[stage - 1]), group)
+                y = part(x, wanted if part.last else None)
+                if part.last:
+                    losses.append(y)
+                elif home[stage + 1] == rank:
+                    states.append(y)
+                else:
+                    y = y.contiguous()
+                    to = dist.get_global_rank(group, home[stage + 1])
+                    sent.append((dist.isend(y, to, group), y))  # kept until it has arrived
+            carried = states
+        for work, _ in sent:
+            if work is not None:
+                work.wait()
+        return self._sum(losses)
+
+    def _sum(self, losses: list[Tensor]) -> Tensor:
         if not losses:
-            return torch.zeros((), device=inputs.device)
+            return torch.zeros((), device=self._device)
         return torch.stack([loss.detach().float() for loss in losses]).sum()
 
 

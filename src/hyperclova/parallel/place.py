@@ -113,7 +113,7 @@ class Placed:
         first = self.data_rank * len(windows) // self.microbatch
         if self.pipeline is not None:
             self._seed(*seed, first, self.parts[0].layers)
-            return self.pipeline.run(inputs, targets, divisors, train=True)
+            return self.pipeline.train(inputs, targets, divisors)
         total = torch.zeros((), device=self.device)
         (part,) = self.parts
         for number, start in enumerate(range(0, len(windows), self.microbatch), first):
@@ -137,7 +137,9 @@ class Placed:
         """
         self._mode(False)
         if self.pipeline is not None:
-            return self.pipeline.run(inputs, targets, None, train=False).double()
+            nats = self.pipeline.evaluate(inputs, targets).double()
+            self._reshard()
+            return nats
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         (part,) = self.parts
         for start in range(0, len(inputs), self.microbatch):
