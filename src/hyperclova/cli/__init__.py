@@ -67,6 +67,7 @@ def _register_verbs() -> None:
         corpus,
         export,
         generate,
+        plan,
         pretrain,
         scaling,
         studio,
@@ -77,6 +78,7 @@ def _register_verbs() -> None:
     application.add_typer(corpus.application)
     application.add_typer(tokenizer.application)
     application.command()(tokenize.tokenize)
+    application.command()(plan.plan)
     application.command()(pretrain.pretrain)
     application.add_typer(scaling.application)
     application.command()(export.export)
