@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from hyperclova.errors import UserError
-from hyperclova.model.gpt import GPTConfig
+from hyperclova.model.shape import GPTConfig
 from hyperclova.model.sizes import size_named
 from hyperclova.parallel.layout import Layout
 
@@ -165,6 +165,47 @@ class SamplesSection:
 
 
 @dataclass(frozen=True)
+class GuardSection:
+    """Which steps are not applied. One whose loss or gradient is not finite never is."""
+
+    spikes: float = 0.0
+    """Skip also a step whose loss or gradient norm lies so many standard deviations above the
+    mean; 0: none (OLMo-core uses 6)."""
+    window: int = 128
+    """Steps that mean and deviation are taken over."""
+    patience: int = 10
+    """So many skipped steps in a row end the run."""
+
+    def __post_init__(self) -> None:
+        if self.spikes < 0:
+            raise ValueError(f"spikes is {self.spikes}; it must not be negative")
+        for name, least in (("window", 4), ("patience", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+
+
+@dataclass(frozen=True)
+class WatchdogSection:
+    """In runs of several processes: when one hangs or is slow."""
+
+    hang_seconds: float = 600.0
+    """A run that has not gone on for so long is ended with status 76; 0: never."""
+    slow_seconds: float = 3600.0
+    """The same for what takes longer than a step: the first one, saving, evaluating."""
+    straggler_steps: int = 100
+    """Compare the processes' speeds every so many steps; 0: never."""
+
+    def __post_init__(self) -> None:
+        for name in ("hang_seconds", "straggler_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
+        if self.slow_seconds < self.hang_seconds:
+            raise ValueError(
+                f"slow_seconds {self.slow_seconds} is less than hang_seconds {self.hang_seconds}"
+            )
+
+
+@dataclass(frozen=True)
 class LoggingSection:
     every_steps: int = 10
     tensorboard: bool = False
@@ -182,6 +223,8 @@ class PretrainingConfig:
     layout: Layout = field(default_factory=Layout)
     """How the model lies over the processes that ``torchrun`` starts."""
     checkpoint: CheckpointSection = CheckpointSection()
+    guard: GuardSection = GuardSection()
+    watchdog: WatchdogSection = WatchdogSection()
     evaluation: EvaluationSection = EvaluationSection()
     samples: SamplesSection = SamplesSection()
     logging: LoggingSection = LoggingSection()
