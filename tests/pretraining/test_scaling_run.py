@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 from hyperclova import cli
 from hyperclova.configuration import load
 from hyperclova.errors import UserError
-from hyperclova.model import GPT
+from hyperclova.model import GPTConfig
+from hyperclova.model.directory import load_model
 from hyperclova.pretraining.config import (
     CheckpointSection,
     DataSection,
@@ -25,6 +26,7 @@ from hyperclova.pretraining.config import (
     PretrainingConfig,
     TrainingSection,
 )
+from hyperclova.pretraining.export import export_run
 from hyperclova.pretraining.live import LineWatcher
 from hyperclova.pretraining.loop import Interrupted, Progress
 from hyperclova.pretraining.metrics import read_metrics
@@ -67,17 +69,17 @@ def ladder(
 
 
 class Quiet(LineWatcher):
-    """Says nothing; keeps the model, and asks for a stop at one step of one run."""
+    """Says nothing; asks for a stop at one step of one run."""
 
     def __init__(self, stop_at: tuple[str, int] | None = None) -> None:
         super().__init__(Console(quiet=True))
         self.stop_at = stop_at
         self.directory = ""
-        self.model: GPT | None = None
 
-    def begin(self, model: GPT, config: PretrainingConfig, resumed_at: int, device: str) -> None:
+    def begin(
+        self, shape: GPTConfig, config: PretrainingConfig, resumed_at: int, device: str
+    ) -> None:
         self.directory = f"{config.directory.parent.name}/{config.directory.name}"
-        self.model = model
 
     def step(self, progress: Progress) -> None:
         if self.stop_at == (self.directory, progress.step):
@@ -86,19 +88,17 @@ class Quiet(LineWatcher):
 
 
 @pytest.fixture(scope="module")
-def model(ladder: LadderConfig) -> GPT:
-    """Runs the ladder to its end; the model of its last run."""
-    watcher = Quiet()
-    run(ladder, watcher)
-    assert watcher.model is not None
-    return watcher.model
+def whole(ladder: LadderConfig) -> LadderConfig:
+    """The ladder, run to its end."""
+    run(ladder, Quiet())
+    return ladder
 
 
 @pytest.fixture
-def finished(ladder: LadderConfig, model: GPT, tmp_path: Path) -> LadderConfig:
+def finished(whole: LadderConfig, tmp_path: Path) -> LadderConfig:
     """A copy of the ladder that has run, to do something to."""
-    shutil.copytree(ladder.directory, tmp_path / "copy", symlinks=True)
-    return replace(ladder, directory=tmp_path / "copy")
+    shutil.copytree(whole.directory, tmp_path / "copy", symlinks=True)
+    return replace(whole, directory=tmp_path / "copy")
 
 
 def measurements(ladder: Path) -> dict[str, list[dict[str, float]]]:
@@ -173,8 +173,9 @@ def test_learning_rates_stay_until_the_cooldown_and_then_fall_to_nothing(
     assert falling[-1] == 0.0
 
 
-def test_points_measure_the_named_source_alone(ladder: LadderConfig, model: GPT) -> None:
+def test_points_measure_the_named_source_alone(whole: LadderConfig, tmp_path: Path) -> None:
     """Bits per byte and nats per token, against cross-entropy computed plainly."""
+    ladder = whole
     measured = read_ladder(ladder.directory)
     assert measured.source == "wiki"
     assert measured.sizes == ["1x16", "2x32"]
@@ -189,15 +190,16 @@ def test_points_measure_the_named_source_alone(ladder: LadderConfig, model: GPT)
     evaluated = [p.tokens // 128 for p in measured.points if p.size == "1x16" and not p.finished]
     assert evaluated == [2, 4, 6, 8, 12, 16]
 
-    # The last run was the larger size, cooled down from its last mark: the model still stands.
     last = finished[-1]
+    export_run(run_directory(ladder.directory, "2x32", 1024), tmp_path / "model")
+    model = load_model(tmp_path / "model")
     tokenizer = Tokenizer.load(ladder.data.tokenizer)
     held_out = data_directory(ladder.directory) / "held-out"
     sources = {json.loads(path.read_text())["source"] for path in held_out.glob("*.json")}
     assert sources == {"wiki"}
     windows = torch.from_numpy(held_out_windows(held_out, 32, 512))
     with torch.no_grad():
-        logits = model.eval()(windows[:, :-1])
+        logits = model(windows[:, :-1])
     targets = windows[:, 1:]
     text = targets != tokenizer.end_of_text_id
     nats = functional.cross_entropy(logits[text], targets[text], reduction="sum").item()
