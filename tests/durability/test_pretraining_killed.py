@@ -1,6 +1,5 @@
 """kill -9 at random moments of a run, and what the next start makes of it."""
 
-import json
 import multiprocessing
 import os
 import random
@@ -10,12 +9,10 @@ import sys
 import threading
 from pathlib import Path
 
-import pytest
 import torch
 
 from hyperclova.pretraining import checkpoint
 from hyperclova.pretraining.metrics import read_metrics
-from hyperclova.tokenizer import Tokenizer
 from hyperclova.tokens.tokenize import Job, tokenize
 
 CONFIGURATION = """
@@ -47,19 +44,6 @@ every_steps = 1
 """
 STEPS = 90
 KILLS = 10
-
-
-@pytest.fixture
-def inputs(tiny_tokenizer: Tokenizer, korean_lines: list[str], tmp_path: Path) -> Path:
-    """A directory with a tokenizer and token shards."""
-    tiny_tokenizer.save(tmp_path / "tokenizer")
-    with (tmp_path / "texts.jsonl").open("w", encoding="utf-8") as file:
-        for number, line in enumerate(korean_lines):
-            document = {"id": str(number), "source": "blog", "title": "", "text": line}
-            file.write(json.dumps(document, ensure_ascii=False) + "\n")
-    documents = (tmp_path / "texts.jsonl",)
-    tokenize(Job(documents, tmp_path / "tokenizer", tmp_path / "tokens", held_out=0.2, workers=1))
-    return tmp_path
 
 
 def write_configuration(inputs: Path, name: str) -> Path:

@@ -22,9 +22,12 @@ def world(timeout_seconds: float = 600.0) -> Iterator[int]:
     Started without ``torchrun``, there is one process and nothing to join. Accelerators talk
     through their own library, processors through gloo, which also carries checkpoints.
     """
+    if dist.is_initialized():  # by whoever calls us
+        yield dist.get_world_size()
+        return
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes == 1 or dist.is_initialized():
-        yield processes
+    if processes == 1:
+        yield 1
         return
     backend = "cpu:gloo"
     accelerator = torch.accelerator.current_accelerator()
