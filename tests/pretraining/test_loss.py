@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from hyperclova.pretraining import loss as loss_module
-from hyperclova.pretraining.loss import IGNORED, linear_cross_entropy
+from hyperclova.pretraining.loss import IGNORED, linear_cross_entropy, with_z_loss
 
 
 @settings(deadline=None, max_examples=30)
@@ -82,3 +82,60 @@ def test_logits_are_never_held_whole() -> None:
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         linear_cross_entropy(hidden, weight, torch.randint(0, 20_000, (2048,)))
     assert kept == hidden.numel() + weight.numel()
+
+
+def plain_z_loss(
+    hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, z_weight: float
+) -> torch.Tensor:
+    squares = (hidden @ weight.t()).logsumexp(1).square()
+    return z_weight * squares[targets != IGNORED].sum()
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    rows=st.integers(1, 200),
+    scale=st.sampled_from([0.1, 1.0, 5.0]),
+    ignored=st.floats(0, 1),
+    z_weight=st.sampled_from([1e-4, 0.3]),
+    seed=st.integers(0, 1000),
+)
+def test_z_loss_and_its_gradient_are_exact(
+    rows: int, scale: float, ignored: float, z_weight: float, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    hidden = (torch.randn(rows, 8, dtype=torch.float64) * scale).requires_grad_()
+    weight = torch.randn(150, 8, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(0, 150, (rows,))
+    targets[torch.rand(rows) < ignored] = IGNORED
+    plain = functional.cross_entropy(hidden @ weight.t(), targets, reduction="sum")
+    pull = plain_z_loss(hidden, weight, targets, z_weight)
+    expected_gradients = torch.autograd.grad((plain + pull) * 0.3, (hidden, weight))
+
+    value, z_loss = with_z_loss(hidden, weight, targets, z_weight, torch.float64)
+    gradients = torch.autograd.grad(value * 0.3, (hidden, weight))
+
+    torch.testing.assert_close(value, plain, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(z_loss, pull, rtol=1e-12, atol=1e-12)
+    assert not z_loss.requires_grad
+    for ours, theirs in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
+def test_z_loss_pulls_back_logits_that_drifted_together() -> None:
+    """A direction that all tokens share raises all logits alike: cross-entropy does not see it."""
+    torch.manual_seed(0)
+    start = torch.randn(50, 8) * 0.1
+    start[:, 0] = 3.0
+    hidden, targets = torch.randn(64, 8) * 0.1, torch.randint(0, 50, (64,))
+    hidden[:, 0] = 3.0
+    normalisers = {}
+    for z_weight in (0.0, 0.1):
+        weight = start.clone().requires_grad_()
+        optimizer = torch.optim.SGD([weight], lr=2e-2)
+        for _ in range(60):
+            optimizer.zero_grad()
+            with_z_loss(hidden, weight, targets, z_weight)[0].backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        normalisers[z_weight] = (hidden @ weight.t()).logsumexp(1).mean().item()
+    assert normalisers[0.0] > 10
+    assert normalisers[0.1] < 5

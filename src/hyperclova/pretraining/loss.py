@@ -30,64 +30,76 @@ class _LinearCrossEntropy(torch.autograd.Function):
         targets: Tensor,
         dtype: torch.dtype,
         group: dist.ProcessGroup | None,
-    ) -> Tensor:
+        z_weight: float,
+    ) -> tuple[Tensor, Tensor]:
         rows, vocabulary = hidden.shape[0], weight.shape[0]
         wanted = hidden.requires_grad or weight.requires_grad
         head = weight.to(dtype)
-        losses = hidden.new_empty(rows, dtype=torch.float32)
+        exact = torch.promote_types(dtype, torch.float32)
+        losses = hidden.new_empty(rows, dtype=exact)
+        squares = losses.new_zeros(())
         hidden_gradient = torch.empty_like(hidden) if wanted else None
-        weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if wanted else None
+        weight_gradient = torch.zeros_like(weight, dtype=exact) if wanted else None
         size = chunk_rows(vocabulary)
         first = dist.get_rank(group) * vocabulary if group is not None else 0
         for start in range(0, rows, size):
             part = slice(start, start + size)
             states, target = hidden[part].to(dtype), targets[part]
-            logits = (states @ head.t()).float()
+            logits = (states @ head.t()).to(exact)
             counted = target != IGNORED
             # Which column of this process's rows of the head each target is, if any.
             column = (target - first).unsqueeze(1)
             here = (column >= 0) & (column < vocabulary) & counted.unsqueeze(1)
             column = column.where(here, 0)
             if group is None:
-                loss, probabilities = _softmax_loss(logits, column)
+                loss, normaliser, probabilities = _softmax_loss(logits, column)
             else:
-                loss, probabilities = _divided_softmax_loss(logits, column, here, group)
+                loss, normaliser, probabilities = _divided_softmax_loss(logits, column, here, group)
             losses[part] = loss.squeeze(1) * counted
+            if z_weight:
+                squares += (normaliser.square().squeeze(1) * counted).sum()
             if hidden_gradient is None or weight_gradient is None:
                 continue
+            if z_weight:  # d(w z²) = 2 w z dz, and dz is the probabilities
+                probabilities *= 1 + 2 * z_weight * normaliser
             probabilities.scatter_add_(1, column, -here.to(probabilities.dtype))
             gradient = probabilities.to(dtype)
             # Rows that don't count are taken out where they are short, not where they are long.
             keep = counted.unsqueeze(1)
             hidden_gradient[part] = (gradient @ head) * keep
-            if dtype == torch.float32:
+            if dtype == exact:
                 weight_gradient.addmm_(gradient.t(), states * keep)
             else:
                 weight_gradient += gradient.t() @ (states * keep)
         if wanted:
             ctx.save_for_backward(hidden_gradient, weight_gradient)
-        return losses.sum()
+        squares *= z_weight
+        ctx.mark_non_differentiable(squares)
+        return losses.sum(), squares
 
     @staticmethod
-    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         hidden_gradient, weight_gradient = ctx.saved_tensors
         scale = outputs[0]
-        return hidden_gradient * scale, weight_gradient * scale, None, None, None
+        return hidden_gradient * scale, weight_gradient * scale, None, None, None, None
 
 
-def _softmax_loss(logits: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy and probabilities (in the place of ``logits``) of ``(rows, vocabulary)``."""
+def _softmax_loss(logits: Tensor, column: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy, logarithm of the normaliser, and probabilities in the place of ``logits``.
+
+    All have the rows of ``logits``, ``(rows, vocabulary)``, and the first two one column.
+    """
     target_logits = logits.gather(1, column)
     largest, at = logits.max(dim=1, keepdim=True)
     probabilities = torch.softmax(logits, dim=1, out=logits)
     # The largest probability is never small, so this logarithm is always exact enough.
     log_normaliser = largest - probabilities.gather(1, at).log()
-    return log_normaliser - target_logits, probabilities
+    return log_normaliser - target_logits, log_normaliser, probabilities
 
 
 def _divided_softmax_loss(
     logits: Tensor, column: Tensor, here: Tensor, group: dist.ProcessGroup
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """The same where each process of ``group`` has a part of the vocabulary's columns."""
     largest = logits.amax(dim=1, keepdim=True)
     dist.all_reduce(largest, dist.ReduceOp.MAX, group)
@@ -97,7 +109,8 @@ def _divided_softmax_loss(
     sums = torch.cat([exponentials.sum(dim=1, keepdim=True), target_logits], dim=1)
     dist.all_reduce(sums, group=group)
     normaliser, target_logits = sums[:, :1], sums[:, 1:]
-    return normaliser.log() - target_logits, exponentials.div_(normaliser)
+    shifted = normaliser.log()
+    return shifted - target_logits, shifted + largest, exponentials.div_(normaliser)
 
 
 def linear_cross_entropy(
@@ -113,14 +126,36 @@ def linear_cross_entropy(
         hidden: ``(positions, width)``.
         weight: ``(vocabulary, width)``, the output head, or this process's rows of it.
         targets: ``(positions,)`` int64; :data:`IGNORED` where a position does not count.
-        dtype: of the matrix products; softmax and sums are in float32 whatever it is.
+        dtype: of the matrix products; softmax and sums are in float32 at least.
         group: the processes that hold the other rows of the head, equally many each, in order.
             All call this with the same ``hidden`` and ``targets``.
 
     Returns:
-        A scalar, float32, the same on every process; 0 if no position counts. Differentiable in
-        ``hidden`` and ``weight``; of ``hidden``, each process has its columns' share of the
-        gradient, to be summed over the group.
+        A scalar, float32 (or ``dtype``, if that is wider), the same on every process; 0 if no
+        position counts. Differentiable in ``hidden`` and ``weight``; of ``hidden``, each process
+        has its columns' share of the gradient, to be summed over the group.
     """
-    loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, dtype, group)  # type: ignore[no-untyped-call]
-    return loss
+    return with_z_loss(hidden, weight, targets, 0.0, dtype, group)[0]
+
+
+def with_z_loss(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    z_weight: float,
+    dtype: torch.dtype = torch.float32,
+    group: dist.ProcessGroup | None = None,
+) -> tuple[Tensor, Tensor]:
+    """:func:`linear_cross_entropy`, and a pull of the softmax's normaliser ``Z`` towards one.
+
+    The z-loss ``z_weight log² Z`` of every position keeps logits from drifting away together,
+    which cross-entropy does not notice (Chowdhery et al. 2022, "PaLM", §5, with 1e-4).
+
+    Returns:
+        The sum of cross-entropies, whose gradient is that of cross-entropy and z-loss together:
+        so what is reported as the loss means the same with and without. And the sum of z-losses,
+        for the record, not differentiable.
+    """
+    arguments = (hidden, weight, targets, dtype, group, z_weight)
+    loss, z_loss = _LinearCrossEntropy.apply(*arguments)  # type: ignore[no-untyped-call]
+    return loss, z_loss
