@@ -39,8 +39,7 @@ class Part(nn.Module):
         model: with the layers that belong here and no others; its ends may be missing.
         objective: of the last part.
         tensor_mesh: the devices that :func:`shard_tensors` divided it over, if any.
-        documents: id of end-of-text, if packed documents shall not see one another; of a part
-            that is first and last.
+        documents: id of end-of-text, if packed documents shall not see one another.
     """
 
     def __init__(
@@ -54,12 +53,11 @@ class Part(nn.Module):
         sequence_parallel: bool = True,
         documents: int | None = None,
     ) -> None:
-        assert documents is None or (first and last), "other parts do not see the tokens"
         super().__init__()
-        self.documents = documents
         self.model, self.first, self.last = model, first, last
         self.objective, self.recompute = objective, recompute
         self.tensor_mesh, self.sequence_parallel = tensor_mesh, sequence_parallel
+        self.documents = documents
 
     @property
     def layers(self) -> str:
@@ -67,7 +65,11 @@ class Part(nn.Module):
         return ",".join(self.model.blocks)
 
     def forward(
-        self, x: Tensor, targets: Tensor | None = None, divisors: Tensor | None = None
+        self,
+        x: Tensor,
+        targets: Tensor | None = None,
+        divisors: Tensor | None = None,
+        tokens: Tensor | None = None,
     ) -> Tensor:
         """States for the next part, or the loss.
 
@@ -76,16 +78,19 @@ class Part(nn.Module):
             targets: ``(batch, time)``, for the last part.
             divisors: ``(batch,)``, all alike: what the summed loss is divided by. (A schedule
                 cuts every input into rows, hence one for each.) None leaves the sum.
+            tokens: what the first part was given, for others that keep documents apart.
         """
         model = self.model
         attend: Attend | None = None
+        positions = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
+        if self.documents is not None:
+            if self.first:
+                tokens = x
+            assert tokens is not None
+            numbers = document_numbers(tokens, self.documents)
+            positions = document_positions(numbers)
+            attend = DocumentAttention(numbers, model.config.dropout if self.training else 0.0)
         if self.first:
-            positions = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
-            if self.documents is not None:
-                numbers = document_numbers(x, self.documents)
-                positions = document_positions(numbers)
-                dropout = model.config.dropout if self.training else 0.0
-                attend = DocumentAttention(numbers, dropout)
             x = model.embed(model.token_embedding(x), positions)
         for block in model.blocks.values():
             if self.recompute == "none" or not torch.is_grad_enabled():

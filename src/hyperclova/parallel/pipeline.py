@@ -97,6 +97,8 @@ class Pipeline:
             # The schedule asks for a target of its own; the part has made the loss already.
             options |= {"targets": targets, "target": targets, "losses": losses}
             options["divisors"] = divisors
+        if self._parts[0].documents is not None:
+            options["tokens"] = inputs
         self._schedule.step(*((inputs,) if self._parts[0].first else ()), **options)
         return self._sum(losses)
 
@@ -124,7 +126,7 @@ class Pipeline:
                 else:
                     x = torch.empty_like(self._states, device=self._device, requires_grad=False)
                     dist.recv(x, dist.get_global_rank(group, home[stage - 1]), group)
-                y = part(x, wanted if part.last else None)
+                y = part(x, wanted if part.last else None, tokens=tokens)
                 if part.last:
                     losses.append(y)
                 elif home[stage + 1] == rank:

@@ -224,7 +224,7 @@ def place(
         microbatch: rows of a forward pass.
         batch: rows of an optimiser step, over all processes.
         draw: False leaves everything on the meta device, to be measured.
-        documents: see :class:`Part`; not in a pipeline.
+        documents: see :class:`Part`.
         float8: 8-bit products (:mod:`hyperclova.parallel.float8`); not with tensor parallelism.
     """
     if layout.processes == 1:
