@@ -4,6 +4,7 @@ GPT-3's published values (Brown et al. 2020, Appendix B) stand in where the Hype
 silent: betas 0.9 / 0.95, epsilon 1e-8, weight decay 0.1, clipping at 1.0.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,8 @@ from hyperclova.errors import UserError
 from hyperclova.model.shape import GPTConfig
 from hyperclova.model.sizes import size_named
 from hyperclova.parallel.layout import Layout
+from hyperclova.pretraining.ramp import Steps
+from hyperclova.pretraining.recipe import RecipeSection
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ class TrainingSection:
 
     @property
     def steps(self) -> int:
+        """Without ramps; see :attr:`PretrainingConfig.steps`."""
         return max(1, self.tokens // self.batch_tokens)
 
     @property
@@ -222,6 +226,7 @@ class PretrainingConfig:
     training: TrainingSection
     layout: Layout = field(default_factory=Layout)
     """How the model lies over the processes that ``torchrun`` starts."""
+    recipe: RecipeSection = field(default_factory=RecipeSection)
     checkpoint: CheckpointSection = CheckpointSection()
     guard: GuardSection = GuardSection()
     watchdog: WatchdogSection = WatchdogSection()
@@ -235,6 +240,30 @@ class PretrainingConfig:
                 f"training.sequence_length {self.training.sequence_length} is longer than "
                 f"model.context_length {self.model.context_length}"
             )
+        training = self.training
+        self.recipe.check(
+            training.batch_tokens, training.microbatch_tokens, training.sequence_length
+        )
+
+    def shape(self, vocabulary_size: int) -> GPTConfig:
+        """The model's shape for a tokenizer of this size, with what the recipe adds to it."""
+        return dataclasses.replace(
+            self.model.shape(vocabulary_size),
+            query_key_norm=self.recipe.query_key_norm,
+            base=self.recipe.base,
+        )
+
+    @property
+    def steps(self) -> Steps:
+        """The run's steps, ramps included."""
+        training, recipe = self.training, self.recipe
+        return Steps(
+            training.tokens,
+            training.batch_tokens,
+            training.sequence_length,
+            recipe.batch_ramp,
+            recipe.sequence_ramp,
+        )
 
     @property
     def peak_learning_rate(self) -> float:

@@ -63,7 +63,7 @@ def export_run(
     config = read_configuration(run)
     path, step = _checkpoint_of(run, step)
     tokenizer = Tokenizer.load(config.data.tokenizer)
-    shape = config.model.shape(tokenizer.vocabulary_size)
+    shape = config.shape(tokenizer.vocabulary_size)
     with torch.device("meta"):
         shapes = {name: parameter.shape for name, parameter in GPT(shape).named_parameters()}
 
@@ -142,7 +142,7 @@ def _card(shape: GPTConfig, tokenizer: Tokenizer, run: Path | None) -> str:
     lines = [
         "---",
         "language: ko",
-        "library_name: transformers",
+        f"library_name: {'hyperclova' if shape.query_key_norm else 'transformers'}",
         "pipeline_tag: text-generation",
         "---",
         "",
@@ -155,6 +155,12 @@ def _card(shape: GPTConfig, tokenizer: Tokenizer, run: Path | None) -> str:
         "Use `hyperclova.tokenizer.Tokenizer`: `tokenizer.json` alone lacks the morpheme analyser "
         "and gives other ids for raw text.",
     ]
+    if shape.query_key_norm:
+        lines += [
+            "",
+            "Queries and keys pass a LayerNorm: `hyperclova` loads this model, not "
+            "`transformers`, which knows no GPT-2 of this kind.",
+        ]
     metrics = run / "metrics.jsonl" if run else None
     if metrics and metrics.exists():
         steps, evaluations = read_metrics(metrics, "train"), read_metrics(metrics, "evaluation")

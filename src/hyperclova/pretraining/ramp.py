@@ -7,10 +7,13 @@ into other steps, or each sample into shorter ones.
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # a run's configuration loads without torch
+    from torch import Tensor
 
 Ramp = tuple[tuple[int, ...], ...]
 """Pairs ``(value, until)``: this value until so many tokens have been seen, then the next pair's,
@@ -25,6 +28,11 @@ class Portion:
     """Seen by the steps before it."""
     batch_tokens: int
     sequence_length: int
+
+    @property
+    def rows(self) -> int:
+        """Sequences of the batch."""
+        return self.batch_tokens // self.sequence_length
 
     @property
     def after(self) -> int:
@@ -64,6 +72,11 @@ class Steps:
         self.tokens = seen
         """Read by the whole run."""
 
+    @property
+    def kinds(self) -> Sequence[Portion]:
+        """The first of every row of steps that are alike."""
+        return self._portions
+
     def portion(self, step: int) -> Portion:
         """What the step after ``step`` others takes."""
         number = bisect_right(self._first, step) - 1
@@ -90,7 +103,7 @@ def check(name: str, ramp: Ramp, final: int) -> None:
             raise ValueError(f"{name}: {kind} must grow, and values stay below the run's {final}")
 
 
-def recut(windows: Tensor, length: int) -> Tensor:
+def recut(windows: "Tensor", length: int) -> "Tensor":
     """Windows ``(rows, time + 1)`` as shorter ones of ``length`` inputs, in order.
 
     Returns:

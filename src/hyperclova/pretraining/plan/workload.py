@@ -67,7 +67,7 @@ def workload_named(model: str, vocabulary: int | None = None) -> tuple[Workload,
         return Workload(model, shape), None
     config = configuration.load(PretrainingConfig, Path(model))
     training = config.training
-    shape = config.model.shape(vocabulary or _vocabulary(config.data.tokenizer))
+    shape = config.shape(vocabulary or _vocabulary(config.data.tokenizer))
     work = Workload(
         config.model.size or Path(model).stem,
         shape,
