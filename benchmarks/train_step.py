@@ -241,6 +241,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT")
     parser.add_argument("--compiled", action="store_true", help="also time ours with torch.compile")
+    parser.add_argument(
+        "--peak-tflops", type=float, help="of the device in this precision: prints MFU too"
+    )
     parser.add_argument("--output", type=Path, help="directory for train_step.json")
     parser.add_argument("--only", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
@@ -279,9 +282,11 @@ def main() -> None:
         f"torch {torch.__version__}"
     )
     for name, seconds in medians.items():
+        rate = flops * tokens / seconds / 1e12
+        share = f"  MFU {rate / arguments.peak_tflops:.1%}" if arguments.peak_tflops else ""
         print(
-            f"{name:22} {tokens / seconds:9,.0f} tokens/s  {flops * tokens / seconds / 1e12:6.3f} "
-            f"TFLOP/s  ours / this: {seconds / medians['hyperclova']:.2f}x"
+            f"{name:22} {tokens / seconds:9,.0f} tokens/s  {rate:6.3f} TFLOP/s{share}  "
+            f"ours / this: {seconds / medians['hyperclova']:.2f}x"
         )
     if arguments.output:
         arguments.output.mkdir(parents=True, exist_ok=True)
