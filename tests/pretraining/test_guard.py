@@ -1,21 +1,33 @@
 """Steps that are not applied: which, for how long, alike everywhere, the same after a resume."""
 
+import dataclasses
+import io
 import json
 import math
+import os
 import random
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
 from ranks import run_ranks
+from rich.console import Console
+from test_run import elsewhere, same_bits, trained
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from hyperclova.errors import UserError
+from hyperclova.pretraining.config import GuardSection, OptimizerSection, PretrainingConfig
 from hyperclova.pretraining.guard import Guard, Skipped
+from hyperclova.pretraining.live import LineWatcher
+from hyperclova.pretraining.loop import Interrupted, pretrain
+from hyperclova.pretraining.metrics import read_metrics
+from hyperclova.pretraining.muon import Muon
 
 CPU = torch.device("cpu")
 
@@ -168,3 +180,89 @@ def everything(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[list[
 def test_all_processes_skip_what_one_must_skip(tmp_path: Path) -> None:
     for result in run_ranks(one_skipped_step, 2, tmp_path, 5):
         assert result == ([False, True, False], [True, False, True]), result
+
+
+@pytest.mark.parametrize("found", [0.0, 1.0])
+def test_muon_heeds_it_too(found: float) -> None:
+    """A skipped step changes no bit; one that is not skipped is the step as it was before."""
+    results = []
+    for told in (None, found):
+        torch.manual_seed(3)
+        matrix = nn.Parameter(torch.randn(12, 4))
+        groups: list[dict[str, Any]] = [
+            {"params": [matrix], "heads": [2], "orthogonal": True, "betas": (0.95, 0.95)}
+        ]
+        optimizer = Muon(groups, lr=0.1, weight_decay=0.1)
+        for step in range(3):
+            if step == 2 and told is not None:
+                optimizer.found_inf = torch.tensor(told)
+            matrix.grad = torch.randn(12, 4) * (math.nan if step == 2 and found else 1)
+            before = (
+                matrix.detach().clone(),
+                {k: v.clone() for k, v in optimizer.state[matrix].items()},
+            )
+            optimizer.step()
+        after = optimizer.state[matrix]
+        if told:
+            assert torch.equal(matrix, before[0])
+            assert all(torch.equal(after[name], value) for name, value in before[1].items())
+        results.append((matrix.detach(), after["exp_avg"], after["step"]))
+    if not found:
+        assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+
+
+# Whole runs
+
+
+class Watcher(LineWatcher):
+    """Keeps what is said, and may stop the run after a step."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.said = io.StringIO()
+        super().__init__(Console(file=self.said))
+        self._stop_after = stop_after
+
+    def saved(self, step: int, path: Path) -> None:
+        super().saved(step, path)
+        if step == self._stop_after:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def strict_records(config: PretrainingConfig, kind: str) -> list[dict[str, Any]]:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    for line in (config.directory / "metrics.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=refuse)
+    return read_metrics(config.directory / "metrics.jsonl", kind)
+
+
+def test_skipped_steps_are_the_same_after_a_resume(config: PretrainingConfig) -> None:
+    whole = dataclasses.replace(config, guard=GuardSection(spikes=0.7, window=4))
+    watcher = Watcher()
+    expected = trained(whole, watcher)
+    skipped = strict_records(whole, "skipped")
+    assert 0 < len(skipped) < 9
+    assert {record["reason"] for record in skipped} == {"spike"}
+    applied = [record["step"] for record in strict_records(whole, "train")]
+    assert sorted(applied + [record["step"] for record in skipped]) == list(range(1, 13))
+    assert watcher.said.getvalue().count("skipped (spike)") == len(skipped)
+
+    broken = elsewhere(whole, "broken")
+    with pytest.raises(Interrupted):
+        pretrain(broken, Watcher(stop_after=6))
+    assert same_bits(expected, trained(broken, Watcher(), resume=True))
+    assert strict_records(broken, "skipped") == skipped
+
+
+def test_a_run_that_only_skips_ends_and_says_so(config: PretrainingConfig) -> None:
+    hopeless = dataclasses.replace(
+        config,
+        optimizer=OptimizerSection(learning_rate=1e12, clip=1e12),
+        guard=GuardSection(patience=4),
+    )
+    with pytest.raises(UserError, match=r"last 4 steps up to step \d+ were skipped"):
+        pretrain(hopeless, Watcher())
+    skipped = strict_records(hopeless, "skipped")
+    assert len(skipped) == 4
+    assert {(record["reason"], record["loss"]) for record in skipped} == {("not finite", None)}

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from ranks import run_ranks
 
+from hyperclova.pretraining.config import WatchdogSection
 from hyperclova.pretraining.stragglers import Pace, Straggler, Stragglers, find
 from hyperclova.pretraining.watchdog import HUNG, Report, ranks_behind, verdict, watching
 
@@ -29,10 +30,10 @@ def said_by(directory: Path, rank: int) -> str:
     return (directory / f"errors-{rank}.txt").read_text(encoding="utf-8")
 
 
-def train(directory: Path, steps: int, read: object, slow_seconds: float = 30.0) -> str:
+def train(directory: Path, steps: int, read: object) -> str:
     """Steps of a run: read, then a collective that waits for all."""
     capture_errors(directory)
-    with watching(directory / "watchdog", HANG_SECONDS, slow_seconds) as watchdog:
+    with watching(directory, WatchdogSection(HANG_SECONDS, slow_seconds=30)) as watchdog:
         for step in range(steps):
             watchdog.at(step, "reading data")
             read(step)  # type: ignore[operator]
@@ -101,7 +102,7 @@ def test_the_others_end_without_rank_0(tmp_path: Path) -> None:
 
 def save_slowly(directory: Path) -> str:
     capture_errors(directory)
-    with watching(directory / "watchdog", HANG_SECONDS, slow_seconds=30) as watchdog:
+    with watching(directory, WatchdogSection(HANG_SECONDS, slow_seconds=30)) as watchdog:
         for step in range(3):
             if step == 1 and dist.get_rank() == 0:
                 watchdog.at(step, "saving", slow=True)
@@ -139,7 +140,7 @@ def test_what_tells_no_rank_apart_is_said_as_such() -> None:
 
 
 def test_one_process_is_not_watched(tmp_path: Path) -> None:
-    with watching(tmp_path, 0.1, 0.1) as watchdog:
+    with watching(tmp_path, WatchdogSection(0.1, 0.1)) as watchdog:
         watchdog.at(1, "training")
         time.sleep(0.5)
     assert list(tmp_path.iterdir()) == []

@@ -48,6 +48,8 @@ class TrainingState:
     optimizer: str | None = None
     """``optimizer.name`` of the run; None where the checkpoint does not say."""
     format: int = FORMAT
+    guard: dict[str, Any] | None = None
+    """What the guard remembers (:meth:`Guard.state`)."""
 
 
 def path_of(directory: Path, step: int) -> Path:

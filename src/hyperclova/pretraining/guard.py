@@ -27,6 +27,13 @@ class Skipped:
     """Nats per token; None if it was not finite."""
     gradient_norm: float | None
 
+    def __str__(self) -> str:
+        loss, norm = (
+            "not finite" if value is None else f"{value:.4g}"
+            for value in (self.loss, self.gradient_norm)
+        )
+        return f"skipped ({self.reason}): loss {loss}, norm {norm}"
+
 
 class Guard:
     """Decides for every step whether it is applied.
@@ -63,7 +70,8 @@ class Guard:
             loss: of the whole batch, a scalar.
             gradient_norm: of the whole gradient, before clipping, a scalar.
         """
-        values = torch.stack((loss.detach().float(), gradient_norm.detach().float()))
+        device = self._places.device
+        values = torch.stack((loss.detach().to(device), gradient_norm.detach().to(device))).float()
         values = values.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
         if dist.is_initialized():
             # The last bits of a sum may differ between processes, their decision must not.
@@ -115,7 +123,8 @@ class Guard:
             raise UserError(
                 f"the last {in_a_row} steps up to step {step} were skipped (see 'skipped' in "
                 "metrics.jsonl): lower optimizer.learning_rate or lengthen "
-                "optimizer.warmup_tokens, and --resume; the weights are those before them"
+                "optimizer.warmup_tokens, and --resume; if that is no help, the weights were bad "
+                "before: remove the newest checkpoint"
             )
 
     def state(self) -> dict[str, Any]:

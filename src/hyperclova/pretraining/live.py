@@ -70,6 +70,9 @@ class LineWatcher:
     def saved(self, step: int, path: Path) -> None:
         self._say(f"step {step}  saved {path}")
 
+    def noticed(self, step: int, what: str) -> None:
+        self._say(f"step {step}  {what}")
+
 
 class LiveWatcher:
     """Loss curve, rates, time left and the latest samples, in place."""
@@ -112,6 +115,10 @@ class LiveWatcher:
 
     def saved(self, step: int, path: Path) -> None:
         self._notes["checkpoint"] = str(path)
+        self._refresh()
+
+    def noticed(self, step: int, what: str) -> None:
+        self._notes["noticed"] = f"{what} at step {step}"
         self._refresh()
 
     def _refresh(self) -> None:

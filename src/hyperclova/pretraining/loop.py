@@ -7,9 +7,10 @@ for bit, on the same machines with the same layout and number of threads. In ano
 goes on with the same data in the same order, up to rounding.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -23,14 +24,17 @@ from hyperclova.model import GPT, GPTConfig, cost
 from hyperclova.parallel.device import choose_device, choose_precision, describe
 from hyperclova.parallel.mesh import world
 from hyperclova.parallel.place import Placed, place
-from hyperclova.pretraining import checkpoint
+from hyperclova.pretraining import checkpoint, preflight
 from hyperclova.pretraining.checkpoint import Checkpoints, TrainingState
 from hyperclova.pretraining.config import PretrainingConfig, SamplesSection
+from hyperclova.pretraining.guard import Guard
 from hyperclova.pretraining.metrics import Metrics
 from hyperclova.pretraining.optimizer import build_optimizer, learning_rate
 from hyperclova.pretraining.record import record
 from hyperclova.pretraining.signals import stop_requests
 from hyperclova.pretraining.step import bits_per_byte, objective, training_step
+from hyperclova.pretraining.stragglers import Stragglers
+from hyperclova.pretraining.watchdog import watching
 from hyperclova.tokenizer import Tokenizer
 from hyperclova.tokens.batches import TokenData, held_out_windows
 
@@ -71,6 +75,7 @@ class Watcher(Protocol):
     def evaluated(self, step: int, bits_per_byte: float) -> None: ...
     def sampled(self, step: int, prompts: Sequence[str], texts: Sequence[str]) -> None: ...
     def saved(self, step: int, path: Path) -> None: ...
+    def noticed(self, step: int, what: str) -> None: ...
 
 
 def pretrain(
@@ -92,7 +97,7 @@ def pretrain(
             layout and checkpoint don't belong together.
         Interrupted: SIGTERM or Ctrl-C came; a checkpoint of the last step is saved.
     """
-    with world() as processes:
+    with world(2 * config.watchdog.slow_seconds) as processes:
         return _pretrain(config, watcher, resume, sampler, processes)
 
 
@@ -124,6 +129,8 @@ def _pretrain(
     layout.check(
         shape, training.sequence_length, training.batch_samples, training.microbatch_samples
     )
+    findings = preflight.examine(preflight.Subject(config, shape, layout, device))
+    preflight.require(findings)
     if sampler and processes > 1:
         raise UserError("samples.every_steps: samples are written by runs of one process only")
     config.directory.mkdir(parents=True, exist_ok=True)
@@ -152,24 +159,57 @@ def _pretrain(
     )
     peak = config.peak_learning_rate
     optimizer = build_optimizer(placed, config.optimizer, peak)
+    section = config.guard
+    guard = Guard(section.spikes, section.window, section.patience, device)
     step = 0
     if earlier is not None:
         path = checkpoint.path_of(checkpoints.directory, earlier)
-        step = _resumed(checkpoint.load(path, placed, optimizer), config, tokenizer, path)
+        state = checkpoint.load(path, placed, optimizer)
+        step = _resumed(state, config, tokenizer, path)
+        if state.guard:
+            guard.load(state.guard)
     metrics = None
     if leads:
         write_json(config.directory / "run.json", record(config, shape, processes, device, dtype))
         metrics = Metrics(config.directory, step, config.logging.tensorboard)
         watcher.begin(shape, config, step, describe(device, processes))
+        for finding in findings:
+            if finding.level == "doubtful":
+                watcher.noticed(step, finding.text)
 
     flops_per_token = cost.training_flops_per_token(shape, training.sequence_length)
     evaluate = _evaluator(config, tokenizer, device)
     mine = training.batch_samples // placed.data_groups
+    stragglers = Stragglers(training.microbatch_tokens, shape.width, device, dtype)
+    begun_at = step
+
+    def report_skipped() -> bool:
+        """Write down what was skipped since the last time; whether the last step was."""
+        skipped = guard.take()
+        if metrics:
+            for found in skipped:
+                values = {"loss": found.loss, "gradient_norm": found.gradient_norm}
+                metrics.write("skipped", found.step, reason=found.reason, **values)
+                watcher.noticed(found.step, str(found))
+        guard.check(step)
+        return bool(skipped) and skipped[-1].step == step
+
+    def report_stragglers(step_seconds: float) -> None:
+        for slow in stragglers.compare(step_seconds):  # rank 0's to know
+            if metrics:
+                metrics.write("straggler", step, **asdict(slow))
+                watcher.noticed(step, str(slow))
 
     def save() -> Path:
+        report_skipped()
         tokens = step * training.batch_tokens
         state = TrainingState(
-            step, tokens, training.seed, tokenizer.fingerprint, config.optimizer.name
+            step,
+            tokens,
+            training.seed,
+            tokenizer.fingerprint,
+            config.optimizer.name,
+            guard=guard.state(),
         )
         path = checkpoints.save(state, placed, optimizer)
         if leads:
@@ -178,11 +218,14 @@ def _pretrain(
 
     saved = checkpoint.path_of(checkpoints.directory, step)
     try:
-        with stop_requests() as stop:
-            clock, clock_step = time.perf_counter(), step
+        with stop_requests() as stop, watching(config.directory, config.watchdog) as watchdog:
+            clock, clock_step, step_seconds = time.perf_counter(), step, math.inf
             while step < training.steps:
+                watchdog.at(step, "reading data")
                 first = step * training.batch_samples + placed.data_rank * mine
-                windows = torch.from_numpy(train_data.batch(first, mine))
+                with stragglers.reading():
+                    windows = torch.from_numpy(train_data.batch(first, mine))
+                watchdog.at(step, "training", slow=step == begun_at)  # which may compile
                 tokens = (step + 1) * training.batch_tokens
                 rate = learning_rate(
                     tokens, training.steps * training.batch_tokens, peak, config.optimizer
@@ -195,18 +238,17 @@ def _pretrain(
                     windows.to(device, non_blocking=True),
                     config.optimizer.clip,
                     (training.seed, step),
+                    guard,
                 )
                 step += 1
                 last = step == training.steps
-                if last or step % config.logging.every_steps == 0:
-                    loss = placed.sum(loss)
-                    if not torch.isfinite(loss):
-                        raise UserError(
-                            f"the loss is {loss.item()} at step {step}: lower "
-                            "optimizer.learning_rate or lengthen warmup_tokens, and --resume"
-                        )
-                    seconds = time.perf_counter() - clock
-                    speed = (step - clock_step) * training.batch_tokens / seconds
+                logged = last or step % config.logging.every_steps == 0
+                skipped = report_skipped() if logged else False
+                if logged:
+                    step_seconds = (time.perf_counter() - clock) / (step - clock_step)
+                    clock, clock_step = time.perf_counter(), step
+                if logged and not skipped:
+                    speed = training.batch_tokens / step_seconds
                     progress = Progress(
                         step,
                         training.steps,
@@ -230,9 +272,11 @@ def _pretrain(
                             flops_per_second=round(progress.flops_per_second),
                         )
                         watcher.step(progress)
-                    clock, clock_step = time.perf_counter(), step
                 pause = time.perf_counter()
+                if processes > 1 and _due(step, config.watchdog.straggler_steps):
+                    report_stragglers(step_seconds)
                 wanted = 0 if last else stop.agreed()
+                watchdog.at(step, "saving or evaluating", slow=True)
                 if last or wanted or step % config.checkpoint.every_steps == 0:
                     saved = save()
                 if wanted:
@@ -250,7 +294,7 @@ def _pretrain(
                     )
                     watcher.sampled(step, config.samples.prompts, texts)
                 clock += time.perf_counter() - pause  # speed is that of training alone
-        checkpoints.close()
+            checkpoints.close()
     finally:
         if metrics:
             metrics.close()

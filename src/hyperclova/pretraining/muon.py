@@ -54,6 +54,9 @@ class Muon(torch.optim.AdamW):
 
     A matrix that is spread over devices is gathered for its step, which every device that holds
     a part of it computes alike.
+
+    As with PyTorch's fused optimisers, an attribute ``found_inf``, a scalar tensor, makes a step
+    change nothing if it is 1.
     """
 
     @torch.no_grad()
@@ -73,6 +76,8 @@ class Muon(torch.optim.AdamW):
 
     def _orthogonal_step(self, group: dict[str, Any]) -> None:
         momentum, rate = group["betas"][0], group["lr"]
+        found_inf: Tensor | None = getattr(self, "found_inf", None)
+        skip = None if found_inf is None else found_inf.bool()
         alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         changes: list[tuple[Tensor, Tensor]] = []  # parameter, its update
         for parameter, heads in zip(group["params"], group["heads"], strict=True):
@@ -83,10 +88,11 @@ class Muon(torch.optim.AdamW):
                 state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
                 state["exp_avg"] = torch.zeros_like(parameter)
                 state["exp_avg_sq"] = torch.zeros_like(parameter)
-            state["step"] += 1
-            state["exp_avg"].lerp_(parameter.grad, 1 - momentum)
+            state["step"] += 1 if skip is None else ~skip
+            average = state["exp_avg"].lerp(parameter.grad, 1 - momentum)
+            _replace(state["exp_avg"], average, skip)
             # Nesterov: look ahead along the momentum.
-            direction = parameter.grad.lerp(state["exp_avg"], momentum)
+            direction = parameter.grad.lerp(average, momentum)
             if isinstance(direction, DTensor):
                 direction = direction.full_tensor()
             update = torch.empty_like(direction)
@@ -98,12 +104,16 @@ class Muon(torch.optim.AdamW):
             for (_, target), update in zip(pairs, updates, strict=True):
                 target.copy_(update.view(target.shape).mul_(_RMS * max(shape) ** 0.5))
         for parameter, update in changes:
-            parameter.mul_(1 - rate * group["weight_decay"])
             if isinstance(parameter, DTensor):
                 update = distribute_tensor(
                     update, parameter.device_mesh, parameter.placements, src_data_rank=None
                 )
-            parameter.add_(update, alpha=-rate)
+            decayed = parameter * (1 - rate * group["weight_decay"])
+            _replace(parameter, decayed.add_(update, alpha=-rate), skip)
+
+
+def _replace(tensor: Tensor, value: Tensor, skip: Tensor | None) -> None:
+    tensor.copy_(value if skip is None else torch.where(skip, tensor, value))
 
 
 def _parts(matrix: Tensor, heads: int) -> tuple[Tensor, ...]:

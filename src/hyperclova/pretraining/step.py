@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from hyperclova.parallel.part import Objective
 from hyperclova.parallel.place import Placed
+from hyperclova.pretraining.guard import Guard
 from hyperclova.pretraining.loss import IGNORED, linear_cross_entropy
 
 
@@ -33,6 +34,7 @@ def training_step(
     windows: Tensor,
     clip: float,
     seed: tuple[int, int],
+    guard: Guard | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Accumulate gradients over ``windows`` in microbatches, clip, step.
 
@@ -42,18 +44,22 @@ def training_step(
     Args:
         windows: ``(rows, time + 1)`` int64, this data-parallel group's rows, on its device.
         seed: the run's seed and the step, from which dropout is drawn.
+        guard: decides whether the step is applied; without one it always is.
 
     Returns:
-        This process's share of the mean loss per target in nats (:meth:`Placed.sum` adds them
-        up), and the whole gradient's norm before clipping: scalars on the device, so that reading
-        them is the caller's choice.
+        The batch's mean loss per target in nats, and the whole gradient's norm before clipping:
+        scalars on the device, so that reading them is the caller's choice.
     """
     optimizer.zero_grad(set_to_none=True)
     targets = (windows[:, 1:] != IGNORED).sum()
     divisor = placed.sum_over_data(targets).clamp_min(1).float()
-    loss = placed.train(windows, divisor, seed)
+    loss = placed.sum(placed.train(windows, divisor, seed))
     placed.finish()
     norm = placed.clip(clip)
+    if guard is not None:
+        home = next(iter(placed.parameters.values())).device  # the host's, if they are offloaded
+        skip = guard.judge(seed[1] + 1, loss, norm)
+        optimizer.found_inf = skip.to(home)  # type: ignore[attr-defined]
     optimizer.step()
     return loss, norm
 

@@ -23,6 +23,8 @@ from types import FrameType
 import torch.distributed as dist
 from torch.distributed import HashStore, PrefixStore, Store  # type: ignore[attr-defined]
 
+from hyperclova.pretraining.config import WatchdogSection
+
 HUNG = 76
 """Exit status of a process that the watchdog ended."""
 
@@ -290,8 +292,8 @@ def _in_collective(innermost: FrameType) -> bool:
 
 
 @contextmanager
-def watching(directory: Path, hang_seconds: float, slow_seconds: float) -> Iterator[Watchdog]:
-    """A watchdog over the processes of this run, while the block lasts.
+def watching(directory: Path, section: WatchdogSection) -> Iterator[Watchdog]:
+    """A watchdog over the processes of the run in ``directory``, while the block lasts.
 
     With ``hang_seconds`` 0 it only listens, and so it does in a run of one process, which waits
     for nobody, and which nobody would start again.
@@ -302,14 +304,14 @@ def watching(directory: Path, hang_seconds: float, slow_seconds: float) -> Itera
         # Another connection: one that is shared is blocked while another thread waits on it.
         store = dist.distributed_c10d._get_default_store().clone()  # type: ignore[attr-defined]
     watchdog = Watchdog(
-        directory,
+        directory / "watchdog",
         PrefixStore("watchdog", store),
         dist.get_rank() if together else 0,
         dist.get_world_size() if together else 1,
-        hang_seconds,
-        slow_seconds,
+        section.hang_seconds,
+        section.slow_seconds,
     )
-    if not together or not hang_seconds:
+    if not together or not section.hang_seconds:
         yield watchdog
         return
     watchdog.start()
