@@ -31,6 +31,10 @@ def pretrain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")
     ] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Run the checks before the first step, and nothing else."),
+    ] = False,
 ) -> None:
     """Pretrain a model; SIGTERM saves and exits with status 75.
 
@@ -46,6 +50,10 @@ def pretrain(
         rich.print_json(data=configuration.to_mapping(resolved))
         return
 
+    if check:
+        _check(resolved)
+        return
+
     import torch
     from rich.console import Console
     from rich.live import Live
@@ -59,6 +67,8 @@ def pretrain(
         torch.set_num_threads(threads)
     sampler = _sampler(resolved) if resolved.samples.every_steps else None
     leads = os.environ.get("RANK", "0") == "0"
+    # A process that torchrun started again has something to go on from.
+    resume = resume or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
     console = Console(quiet=not leads)
     try:
         if leads and console.is_terminal:
@@ -73,6 +83,21 @@ def pretrain(
         directory = resolved.directory / "model"
         export_run(resolved.directory, directory)
         console.print(f"model: {directory}", markup=False, soft_wrap=True)
+
+
+def _check(config: "PretrainingConfig") -> None:
+    from rich.console import Console
+
+    from hyperclova.pretraining.loop import check
+    from hyperclova.pretraining.preflight import require
+
+    console = Console(quiet=os.environ.get("RANK", "0") != "0")
+    findings = check(config)
+    for finding in findings:
+        mark = {"good": "✓", "doubtful": "?", "bad": "✗"}[finding.level]
+        line = f"{mark} {finding.check}: {finding.text}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    require(findings)
 
 
 def _sigterm() -> int:

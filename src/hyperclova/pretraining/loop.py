@@ -21,7 +21,7 @@ from hyperclova.corpus.split import HELD_OUT, TRAIN
 from hyperclova.durable import write_json
 from hyperclova.errors import UserError
 from hyperclova.model import GPT, GPTConfig, cost
-from hyperclova.parallel.device import choose_device, choose_precision, describe
+from hyperclova.parallel.device import choose_precision, describe
 from hyperclova.parallel.mesh import world
 from hyperclova.parallel.place import Placed, place
 from hyperclova.pretraining import checkpoint, preflight
@@ -29,10 +29,12 @@ from hyperclova.pretraining.checkpoint import Checkpoints, TrainingState
 from hyperclova.pretraining.config import PretrainingConfig, SamplesSection
 from hyperclova.pretraining.guard import Guard
 from hyperclova.pretraining.metrics import Metrics
-from hyperclova.pretraining.optimizer import build_optimizer, learning_rate
+from hyperclova.pretraining.objective import CrossEntropy
+from hyperclova.pretraining.optimizer import build_optimizer, learning_rate, set_learning_rate
+from hyperclova.pretraining.ramp import recut
 from hyperclova.pretraining.record import record
 from hyperclova.pretraining.signals import stop_requests
-from hyperclova.pretraining.step import bits_per_byte, objective, training_step
+from hyperclova.pretraining.step import bits_per_byte, training_step
 from hyperclova.pretraining.stragglers import Stragglers
 from hyperclova.pretraining.watchdog import watching
 from hyperclova.tokenizer import Tokenizer
@@ -108,9 +110,12 @@ def _pretrain(
     sampler: Sampler | None,
     processes: int,
 ) -> Path:
-    training = config.training
+    training, recipe, steps = config.training, config.recipe, config.steps
     leads = processes == 1 or dist.get_rank() == 0
-    device = choose_device(training.device)
+    subject = preflight.Subject.of(config, processes)
+    shape, layout, device = subject.shape, subject.layout, subject.device
+    findings = preflight.examine(subject)
+    preflight.require(findings)
     dtype = choose_precision(training.precision, device)
     tokenizer = Tokenizer.load(config.data.tokenizer)
     train_data = TokenData(
@@ -124,13 +129,6 @@ def _pretrain(
             f"{config.data.directory}: was tokenized by another tokenizer than "
             f"{config.data.tokenizer}; tokenize again or name the one it was made with"
         )
-    shape = config.model.shape(tokenizer.vocabulary_size)
-    layout = config.layout.resolve(processes)
-    layout.check(
-        shape, training.sequence_length, training.batch_samples, training.microbatch_samples
-    )
-    findings = preflight.examine(preflight.Subject(config, shape, layout, device))
-    preflight.require(findings)
     if sampler and processes > 1:
         raise UserError("samples.every_steps: samples are written by runs of one process only")
     config.directory.mkdir(parents=True, exist_ok=True)
@@ -145,17 +143,20 @@ def _pretrain(
             f"{config.directory}: holds a run at step {earlier}; "
             "go on with --resume or choose another directory"
         )
+    objective = CrossEntropy(dtype, recipe.z_loss)
     placed = place(
         shape,
         training.seed,
         layout,
         device,
         dtype,
-        objective(dtype),
+        objective,
         training.sequence_length,
         training.microbatch_samples,
         training.batch_samples,
         training.compile,
+        documents=tokenizer.end_of_text_id if recipe.document_mask else None,
+        float8=recipe.float8,
     )
     peak = config.peak_learning_rate
     optimizer = build_optimizer(placed, config.optimizer, peak)
@@ -177,11 +178,9 @@ def _pretrain(
             if finding.level == "doubtful":
                 watcher.noticed(step, finding.text)
 
-    flops_per_token = cost.training_flops_per_token(shape, training.sequence_length)
     evaluate = _evaluator(config, tokenizer, device)
-    mine = training.batch_samples // placed.data_groups
     stragglers = Stragglers(training.microbatch_tokens, shape.width, device, dtype)
-    begun_at = step
+    begun_at, tokens = step, steps.portion(step).before
 
     def report_skipped() -> bool:
         """Write down what was skipped since the last time; whether the last step was."""
@@ -202,7 +201,6 @@ def _pretrain(
 
     def save() -> Path:
         report_skipped()
-        tokens = step * training.batch_tokens
         state = TrainingState(
             step,
             tokens,
@@ -220,18 +218,20 @@ def _pretrain(
     try:
         with stop_requests() as stop, watching(config.directory, config.watchdog) as watchdog:
             clock, clock_step, step_seconds = time.perf_counter(), step, math.inf
-            while step < training.steps:
+            clock_tokens = tokens
+            while step < steps.count:
                 watchdog.at(step, "reading data")
-                first = step * training.batch_samples + placed.data_rank * mine
+                portion = steps.portion(step)
+                mine = portion.batch_tokens // training.sequence_length // placed.data_groups
+                first = portion.before // training.sequence_length + placed.data_rank * mine
                 with stragglers.reading():
                     windows = torch.from_numpy(train_data.batch(first, mine))
+                windows = recut(windows, portion.sequence_length)
+                placed.microbatch = training.microbatch_tokens // portion.sequence_length
                 watchdog.at(step, "training", slow=step == begun_at)  # which may compile
-                tokens = (step + 1) * training.batch_tokens
-                rate = learning_rate(
-                    tokens, training.steps * training.batch_tokens, peak, config.optimizer
-                )
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
+                tokens = portion.after
+                rate = learning_rate(tokens, steps.tokens, peak, config.optimizer)
+                set_learning_rate(optimizer, rate)
                 loss, norm = training_step(
                     placed,
                     optimizer,
@@ -241,24 +241,27 @@ def _pretrain(
                     guard,
                 )
                 step += 1
-                last = step == training.steps
+                last = step == steps.count
                 logged = last or step % config.logging.every_steps == 0
                 skipped = report_skipped() if logged else False
                 if logged:
-                    step_seconds = (time.perf_counter() - clock) / (step - clock_step)
-                    clock, clock_step = time.perf_counter(), step
+                    seconds = time.perf_counter() - clock
+                    step_seconds = seconds / (step - clock_step)
+                    speed = (tokens - clock_tokens) / seconds
+                    clock, clock_step, clock_tokens = time.perf_counter(), step, tokens
+                    z_loss = {"z_loss": _mean(placed, objective)} if recipe.z_loss else {}
                 if logged and not skipped:
-                    speed = training.batch_tokens / step_seconds
+                    flops = cost.training_flops_per_token(shape, portion.sequence_length)
                     progress = Progress(
                         step,
-                        training.steps,
+                        steps.count,
                         tokens,
                         loss.item(),
                         rate,
                         norm.item(),
                         speed,
-                        speed * flops_per_token,
-                        (training.steps - step) * training.batch_tokens / speed,
+                        speed * flops,
+                        (steps.tokens - tokens) / speed,
                     )
                     if metrics:
                         metrics.write(
@@ -266,6 +269,7 @@ def _pretrain(
                             step,
                             tokens=tokens,
                             loss=progress.loss,
+                            **z_loss,
                             learning_rate=rate,
                             gradient_norm=progress.gradient_norm,
                             tokens_per_second=round(speed, 1),
@@ -282,6 +286,7 @@ def _pretrain(
                 if wanted:
                     checkpoints.wait()
                     raise Interrupted(wanted, step, saved)
+                placed.microbatch = training.microbatch_samples
                 if evaluate and (last or _due(step, config.evaluation.every_steps)):
                     value = evaluate(placed)
                     if metrics:
@@ -301,13 +306,28 @@ def _pretrain(
     return saved
 
 
+def check(config: PretrainingConfig) -> list[preflight.Finding]:
+    """What :func:`pretrain` checks before its first step, and no more."""
+    with world() as processes:
+        return preflight.examine(preflight.Subject.of(config, processes))
+
+
 def _resumed(
     state: TrainingState, config: PretrainingConfig, tokenizer: Tokenizer, path: Path
 ) -> int:
     """The step a checkpoint was written after, if it belongs to this run."""
     if state.tokenizer_fingerprint != tokenizer.fingerprint:
         raise UserError(f"{path}: was begun with another tokenizer")
-    # A checkpoint of step 0 may be imported: no order of data yet.
+    # A checkpoint of step 0 is imported: no order of data yet, and no multipliers any more.
+    if not state.step and config.recipe.base:
+        raise UserError(
+            f"{path}: an imported model has its multipliers in its weights; leave recipe.base out"
+        )
+    if state.step and state.tokens != config.steps.portion(state.step).before:
+        raise UserError(
+            f"{path}: had read {state.tokens:,} tokens after {state.step:,} steps: was begun with "
+            "other values of training.batch_tokens or recipe.batch_ramp"
+        )
     if state.step and state.seed != config.training.seed:
         raise UserError(f"{path}: was begun with training.seed={state.seed}")
     if state.step and state.optimizer not in (None, config.optimizer.name):
@@ -316,6 +336,12 @@ def _resumed(
             "or export the model and begin another run from its weights"
         )
     return state.step
+
+
+def _mean(placed: Placed, objective: CrossEntropy) -> float:
+    """Of the z-losses since the last time, over all processes."""
+    total, targets = placed.sum(objective.take(placed.device)).tolist()
+    return float(total / max(1.0, targets))
 
 
 def _due(step: int, every: int) -> bool:

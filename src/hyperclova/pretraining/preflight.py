@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -27,10 +27,16 @@ from hyperclova.corpus.split import HELD_OUT, TRAIN
 from hyperclova.errors import UserError
 from hyperclova.model import cost
 from hyperclova.model.shape import GPTConfig
-from hyperclova.parallel.device import memory_of
+from hyperclova.parallel import float8
+from hyperclova.parallel.device import choose_device, choose_precision, memory_of
 from hyperclova.parallel.layout import Layout
 from hyperclova.pretraining import checkpoint
 from hyperclova.pretraining.config import PretrainingConfig
+from hyperclova.pretraining.plan.assumptions import Assumptions
+from hyperclova.pretraining.plan.gpu import gpu_named
+from hyperclova.pretraining.plan.memory import memory
+from hyperclova.pretraining.plan.workload import Setting, Workload
+from hyperclova.tokenizer import Tokenizer
 from hyperclova.tokens.shards import open_shards
 
 REACH_SECONDS = 120.0
@@ -60,8 +66,30 @@ class Subject:
     layout: Layout
     """Resolved."""
     device: torch.device
-    estimated_bytes: float = 0.0
-    """Of this process's device memory, at the worst moment of a step; 0: not estimated."""
+
+    @classmethod
+    def of(cls, config: PretrainingConfig, processes: int) -> "Subject":
+        """The run that ``config`` describes, on so many processes.
+
+        Raises:
+            UserError: no such tokenizer or device, or the layout does not divide the model or
+                go with the recipe.
+        """
+        training = config.training
+        device = choose_device(training.device)
+        tokenizer = Tokenizer.load(config.data.tokenizer)
+        shape = config.shape(tokenizer.vocabulary_size)
+        layout = config.layout.resolve(processes)
+        layout.check(
+            shape, training.sequence_length, training.batch_samples, training.microbatch_samples
+        )
+        for portion in config.steps.kinds:
+            microbatch = training.microbatch_tokens // portion.sequence_length
+            layout.check(shape, portion.sequence_length, portion.rows, microbatch)
+        config.recipe.check_layout(layout)
+        if config.recipe.float8:
+            float8.check(device, shape, training.microbatch_tokens, layout.tp)
+        return cls(config, shape, layout, device)
 
 
 def examine(subject: Subject, reach_seconds: float = REACH_SECONDS) -> list[Finding]:
@@ -126,7 +154,7 @@ def check_disk(subject: Subject) -> Finding:
     # The newest is written before the oldest is removed.
     count = max(1, config.checkpoint.keep + 1 - already)
     every = config.checkpoint.permanent_every_steps
-    count += config.training.steps // every if every else 0
+    count += config.steps.count // every if every else 0
     needed = count * one + parameters * _WEIGHTS
     existing = config.directory
     while not existing.exists():
@@ -151,7 +179,7 @@ def check_memory(subject: Subject) -> Finding:
     divided = layout.shards * layout.tp * layout.pp
     state = cost.parameters(subject.shape) * (_WEIGHTS + _GRADIENTS + _MOMENTS) / divided
     home = torch.device("cpu") if layout.offload else subject.device
-    total = memory_of(home)
+    total, estimate = memory_of(home), estimated_memory(subject)
     text = (
         f"weights, gradients and optimiser state take {_size(state)} of {_size(total)} on each "
         "device"
@@ -160,15 +188,33 @@ def check_memory(subject: Subject) -> Finding:
     if state > total:
         return Finding("memory", "bad", f"{text}: {remedy}")
     available = memory_of(subject.device)
-    if subject.estimated_bytes > available:
+    if estimate > available:
         return Finding(
             "memory",
             "doubtful",
-            f"a step is estimated to take {_size(subject.estimated_bytes)} of "
+            f"a step is estimated to take {_size(estimate)} of "
             f"{_size(available)} on each device: lower training.microbatch_tokens, set "
             f"layout.recompute, or {remedy}",
         )
     return Finding("memory", "good", text)
+
+
+def estimated_memory(subject: Subject) -> float:
+    """Bytes of a device at the worst moment of a step, as ``hyperclova plan`` has it."""
+    training = subject.config.training
+    device = gpu_named("a100-80gb")  # of which the precision alone matters here
+    if choose_precision(training.precision, subject.device) == torch.float32:
+        device = replace(device, bfloat16_tflops=None)
+    assumed = Assumptions()
+    if torch.accelerator.current_accelerator() is None:
+        assumed = replace(assumed, fixed_gb=0.0)
+    work = Workload(
+        "", subject.shape, training.sequence_length, training.batch_tokens, training.tokens
+    )
+    setting = Setting(subject.layout, training.microbatch_samples)
+    return max(
+        memory(work, setting, device, assumed, rank).total for rank in range(subject.layout.pp)
+    )
 
 
 def check_data(subject: Subject) -> Finding:
