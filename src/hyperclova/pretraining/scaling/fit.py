@@ -107,6 +107,7 @@ def _fit_loss(
 
         runs = "finished runs" if finished else "constant learning rate"
         attempt(f"law in compute, {runs}", fit_compute)
+    predictions += _without_law(inside, outside, measure)
     return LossFits(
         measure,
         tuple(joint),
@@ -213,6 +214,23 @@ def _parameters(
             )
         )
     return found, predictions
+
+
+def _without_law(
+    inside: Sequence[Point], outside: Sequence[Point], measure: Measure
+) -> list[Prediction]:
+    """What one would say without any law: as good as the next smaller size at as many tokens."""
+    largest = max(point.non_embedding_parameters for point in inside)
+    known = {
+        point.tokens: getattr(point, measure)
+        for point in inside
+        if point.finished and point.non_embedding_parameters == largest
+    }
+    return [
+        _prediction("none", None, measure, point, known[point.tokens], None)
+        for point in outside
+        if point.finished and point.tokens in known
+    ]
 
 
 def _prediction(

@@ -4,9 +4,10 @@ It is taken twice. Once from the finished runs, which is what so much compute ca
 the evaluations on the way of the runs at the constant learning rate, which are many and close
 together but higher, for none of them was cooled down.
 
-The frontier of a set of runs lies where they end or above: had a small size been trained longer,
-it might have been lower. Its points are read off the same few curves and are not independent, so
-instead of an interval there is the range of the exponents with one size left out.
+Where the best size's runs end before another has overtaken it, the frontier ends too: what comes
+then is the next best of those that happen to go on, and trained longer the first would beat it.
+The points of a frontier are read off the same few curves and are not independent, so instead of
+an interval there is the range of the exponents with one size left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ Frontier = tuple[Array, Array, list[str]]
 
 
 def fit_frontier(points: Sequence[Point], measure: Measure, finished: bool) -> ComputeFit:
-    """Raises ValueError if the curves hardly overlap in compute, or the loss does not fall."""
+    """Raises ValueError if the frontier is too short, or the loss does not fall."""
     curves = {
         name: [p for p in points if p.size == name and p.finished == finished]
         for name in dict.fromkeys(point.size for point in points)
@@ -45,30 +46,29 @@ def fit_frontier(points: Sequence[Point], measure: Measure, finished: bool) -> C
 
 
 def frontier(curves: Mapping[str, Sequence[Point]], measure: Measure) -> Frontier:
-    """Compute, smallest loss there, and whose it is, where two sizes or more can be compared.
+    """Compute, smallest loss there, and whose it is, up to the end of the best size's runs.
 
-    Between evaluations, loss is read off straight lines in the logarithms. A value that is not
-    below all at less compute is left out: there the best curve has ended, and the next best is
-    no frontier.
+    Between evaluations, loss is read off straight lines in the logarithms.
 
     Raises:
-        ValueError: fewer than three values.
+        ValueError: it has fewer than three values.
     """
     every = sorted(point.flops for points in curves.values() for point in points)
     kept: list[tuple[float, float, str]] = []
-    lowest = np.inf
-    for flops in np.geomspace(every[0], every[-1], GRID) if every else ():
-        here = []
+    best: str | None = None
+    for flops in np.unique(np.geomspace(every[0], every[-1], GRID)) if every else ():
+        here = {}
         for name, points in curves.items():
             x = np.array([point.flops for point in points], np.float64)
             if len(x) and x[0] <= flops * (1 + 1e-12) and flops <= x[-1] * (1 + 1e-12):
                 y = np.log([getattr(point, measure) for point in points])
-                here.append((float(np.exp(np.interp(np.log(flops), np.log(x), y))), name))
-        if len(here) >= 2 and min(here)[0] < lowest:
-            lowest, best = min(here)
-            kept.append((float(flops), lowest, best))
+                here[name] = float(np.exp(np.interp(np.log(flops), np.log(x), y)))
+        if best is not None and best not in here:
+            break
+        best = min(here, key=here.__getitem__)
+        kept.append((float(flops), here[best], best))
     if len(kept) < 3:
-        raise ValueError("runs of different sizes hardly meet at the same compute")
+        raise ValueError("the best size's runs end before another has overtaken it")
     return (
         np.array([row[0] for row in kept]),
         np.array([row[1] for row in kept]),

@@ -7,7 +7,7 @@ from rich.table import Table
 from hyperclova.pretraining.scaling.results import Count, Fit, Interval, LossFits, Measure
 
 _COUNTS: dict[Count, str] = {"non_embedding_parameters": "non-embedding", "parameters": "total"}
-_LAWS = {"joint": "L(N, D)", "parameters": "L(N)", "compute": "L(C)"}
+_LAWS = {"joint": "L(N, D)", "parameters": "L(N)", "compute": "L(C)", "none": "none"}
 
 
 def report(fit: Fit) -> Iterator[Table | str]:

@@ -15,7 +15,8 @@ FILE = "scaling.json"
 
 Count = Literal["non_embedding_parameters", "parameters"]
 COUNTS: tuple[Count, ...] = ("non_embedding_parameters", "parameters")
-Law = Literal["joint", "parameters", "compute"]
+Law = Literal["joint", "parameters", "compute", "none"]
+"""``none``: the loss of the largest size fitted, after the same tokens; laws are to beat it."""
 Measure = Literal["loss", "training_loss"]
 MEASURES: tuple[Measure, ...] = ("loss", "training_loss")
 
