@@ -30,6 +30,7 @@ def this_cpu(repetitions: int = 5) -> Gpu:
         link_gb_s=1.0,
         network_gb_s=0.1,
         host_gb_s=1.0,
+        host_memory_gb=0.0,
         per_node=1,
         watts=0.0,
         server_watts=0.0,

@@ -21,6 +21,7 @@ class Gpu:
     link_gb_s: float
     network_gb_s: float
     host_gb_s: float
+    host_memory_gb: float
     per_node: int
     watts: float
     server_watts: float

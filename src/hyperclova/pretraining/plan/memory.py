@@ -39,7 +39,7 @@ class Memory:
 
     @property
     def total(self) -> float:
-        return math.fsum(dataclasses.asdict(self).values())
+        return math.fsum(vars(self).values())
 
     def in_gigabytes(self) -> dict[str, float]:
         return {

@@ -21,6 +21,8 @@ def print_plans(plans: Sequence[Plan], refused: Mapping[str, str]) -> None:
         refused: sizes that have no plan, and why.
     """
     console = Console()
+    if not console.is_terminal:  # a file or a pipe has room for whole lines
+        console = Console(width=160)
     several = len({plan.work.name for plan in plans}) > 1 or bool(refused)
     if plans:
         _print_head(plans[0], several, console)
@@ -72,7 +74,7 @@ def _print_head(plan: Plan, several: bool, console: Console) -> None:
 def _table(plans: Sequence[Plan], several: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     if several:
-        table.add_column("model")
+        table.add_column("model", no_wrap=True)
     table.add_column("layout", overflow="fold")
     for name in ("microbatch", "GB", "tokens/s", "MFU"):
         table.add_column(name, justify="right", no_wrap=True)

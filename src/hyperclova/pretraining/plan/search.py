@@ -13,6 +13,7 @@ from hyperclova.pretraining.plan.assumptions import Assumptions
 from hyperclova.pretraining.plan.gpu import Gpu
 from hyperclova.pretraining.plan.memory import Memory, memory
 from hyperclova.pretraining.plan.speed import Speed, StepTime
+from hyperclova.pretraining.plan.tensors import held
 from hyperclova.pretraining.plan.workload import Setting, Workload
 
 HORIZONS = (150_000_000_000, 300_000_000_000)
@@ -38,8 +39,8 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        """Whether some of the memory stays free (:attr:`Assumptions.headroom`)."""
-        return self.memory.total <= self.gpu.memory_gb * 1e9 * (1 - self.assumed.headroom)
+        """Whether some of the memory stays free (:attr:`Assumptions.headroom`), the host's too."""
+        return _fits(self.work, self.gpu, self.assumed, self.setting, self.memory)
 
     @property
     def gpus(self) -> int:
@@ -123,20 +124,8 @@ class Planner:
         Raises:
             UserError: the layout can't hold the model or divide the batch.
         """
-        work, layout = self._work, setting.layout
-        layout.check(
-            work.shape, work.sequence_length, work.batch_samples, setting.microbatch_samples
-        )
-        return Plan(
-            work,
-            self._gpu,
-            self._name,
-            setting,
-            self._memory(setting),
-            self._speed.step(setting),
-            self._assumed,
-            self._price,
-        )
+        self._check(setting)
+        return self._plan(setting, self._memory(setting))
 
     def as_configured(self, setting: Setting, gpus: int) -> list[Plan]:
         """What a configuration's own layout would do, if it can be for that many GPUs."""
@@ -155,18 +144,20 @@ class Planner:
         Raises:
             UserError: nothing fits.
         """
-        for offload in (False, True):
+        for offload in (False, True) if gpus > 1 else (False,):
             found: dict[tuple[object, ...], Plan] = {}
-            least: Plan | None = None
+            least: tuple[Memory, Setting] | None = None
             for setting in self._settings(gpus, offload):
                 try:
-                    plan = self.judge(setting)
+                    self._check(setting)
                 except UserError:  # does not divide
                     continue
-                if least is None or plan.memory.total < least.memory.total:
-                    least = plan
-                if not plan.fits:
+                used = self._memory(setting)
+                if least is None or used.total < least[0].total:
+                    least = used, setting
+                if not _fits(self._work, self._gpu, self._assumed, setting, used):
                     continue
+                plan = self._plan(setting, used)
                 layout = setting.layout
                 key = (layout.tp, layout.pp, layout.schedule if layout.pp > 1 else "")
                 if key not in found or _rank(plan) < _rank(found[key]):
@@ -178,10 +169,30 @@ class Planner:
                 f"{gpus} GPUs can't divide a batch of {self._work.batch_samples} sequences and "
                 f"{self._work.shape.heads} heads: choose another --gpus or --batch-tokens"
             )
+        used, setting = least
+        kept = host_memory(self._work, setting)
+        host = f" and {kept / 1e9:.0f} GB of its host" if kept else ""
         raise UserError(
             f"{self._work.name} does not fit on {gpus} × {self._name}: even the leanest layout "
-            f"needs {least.memory.total / 1e9:.0f} GB on each of {self._gpu.memory_gb:.0f} GB; "
-            "use more GPUs or larger ones"
+            f"needs {used.total / 1e9:.0f} GB of each{host}; use more GPUs or larger ones"
+        )
+
+    def _check(self, setting: Setting) -> None:
+        work = self._work
+        setting.layout.check(
+            work.shape, work.sequence_length, work.batch_samples, setting.microbatch_samples
+        )
+
+    def _plan(self, setting: Setting, used: Memory) -> Plan:
+        return Plan(
+            self._work,
+            self._gpu,
+            self._name,
+            setting,
+            used,
+            self._speed.step(setting),
+            self._assumed,
+            self._price,
         )
 
     def _memory(self, setting: Setting) -> Memory:
@@ -244,6 +255,19 @@ class Planner:
                             reshard=reshard,
                             offload=offload,
                         )
+
+
+def host_memory(work: Workload, setting: Setting) -> float:
+    """Bytes of the host that offloading takes for each device."""
+    return 16.0 * held(work.shape, setting.layout, 0).sharded if setting.layout.offload else 0.0
+
+
+def _fits(work: Workload, gpu: Gpu, assumed: Assumptions, setting: Setting, used: Memory) -> bool:
+    share = 1e9 * (1 - assumed.headroom)
+    return (
+        used.total <= gpu.memory_gb * share
+        and host_memory(work, setting) <= gpu.host_memory_gb * share
+    )
 
 
 def _rank(plan: Plan) -> tuple[float, float]:

@@ -36,7 +36,7 @@ class StepTime:
 
     @property
     def total(self) -> float:
-        return math.fsum(dataclasses.asdict(self).values())
+        return math.fsum(vars(self).values())
 
 
 def bubble_share(layout: Layout) -> float:

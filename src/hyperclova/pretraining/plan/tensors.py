@@ -1,5 +1,6 @@
 """Which parameters one device holds, counted exactly as :mod:`hyperclova.parallel` divides them."""
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ class Held:
     """Embeddings and final norm, gathered likewise."""
 
 
+@functools.lru_cache(maxsize=4096)
 def held(shape: GPTConfig, layout: Layout, pp_rank: int) -> Held:
     """What a device of pipeline rank ``pp_rank`` of a resolved layout holds."""
     sharded = blocks = ends = 0
