@@ -22,7 +22,7 @@ from hyperclova.corpus.stages.workspace import Task, Workspace
 from hyperclova.corpus.tally import Tally
 
 _LINES_PER_TASK = 4_000_000
-_KEYS_PER_TASK = 2_000_000
+_KEYS_PER_TASK = 1_000_000
 
 
 def build(
