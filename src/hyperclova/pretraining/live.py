@@ -96,7 +96,7 @@ class LiveWatcher:
         self, shape: GPTConfig, config: PretrainingConfig, resumed_at: int, device: str
     ) -> None:
         self._headline = _headline(shape, config, device)
-        self._bar.update(self._task, total=config.training.steps, completed=resumed_at)
+        self._bar.update(self._task, total=config.steps.count, completed=resumed_at)
         self._refresh()
 
     def step(self, progress: Progress) -> None:
@@ -153,7 +153,7 @@ def _headline(shape: GPTConfig, config: PretrainingConfig, device: str) -> str:
         f"{cost.parameters(shape) / 1e6:.1f}M parameters "
         f"({shape.layers} layers, width {shape.width}, {shape.heads} heads, "
         f"{shape.vocab_size:,} tokens) on {device}; "
-        f"{config.training.tokens / 1e6:,.1f}M tokens in {config.training.steps:,} steps"
+        f"{config.training.tokens / 1e6:,.1f}M tokens in {config.steps.count:,} steps"
     )
 
 

@@ -30,6 +30,7 @@ class CrossEntropy:
             return linear_cross_entropy(hidden, head, wanted, self._dtype, group)
         loss, z_loss = with_z_loss(hidden, head, wanted, self._z_loss, self._dtype, group)
         sums = torch.stack([z_loss, (wanted != IGNORED).sum().to(z_loss.dtype)])
+        sums = sums.where(z_loss.isfinite(), 0.0)  # a step that is going to be skipped
         self._sums = sums if self._sums is None else self._sums + sums
         return loss
 

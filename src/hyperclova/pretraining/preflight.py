@@ -80,13 +80,13 @@ class Subject:
         tokenizer = Tokenizer.load(config.data.tokenizer)
         shape = config.shape(tokenizer.vocabulary_size)
         layout = config.layout.resolve(processes)
+        config.recipe.check_layout(layout)
         layout.check(
             shape, training.sequence_length, training.batch_samples, training.microbatch_samples
         )
         for portion in config.steps.kinds:
             microbatch = training.microbatch_tokens // portion.sequence_length
             layout.check(shape, portion.sequence_length, portion.rows, microbatch)
-        config.recipe.check_layout(layout)
         if config.recipe.float8:
             float8.check(device, shape, training.microbatch_tokens, layout.tp)
         return cls(config, shape, layout, device)
