@@ -29,8 +29,9 @@ from hyperclova.parallel.layout import Layout
 from hyperclova.parallel.place import place
 from hyperclova.pretraining.config import OptimizerSection
 from hyperclova.pretraining.loss import linear_cross_entropy
+from hyperclova.pretraining.objective import CrossEntropy
 from hyperclova.pretraining.optimizer import build_optimizer
-from hyperclova.pretraining.step import objective, training_step
+from hyperclova.pretraining.step import training_step
 
 RATE, CLIP = 3e-4, 1.0
 LAYOUTS = {
@@ -68,7 +69,7 @@ def shape_of(arguments: argparse.Namespace) -> GPTConfig:
 def house(arguments: argparse.Namespace, layout: Layout) -> Callable[[torch.Tensor, int], float]:
     """The step that ``hyperclova pretrain`` takes; returns the loss of the whole batch."""
     rows = (arguments.sequence, arguments.microbatch, arguments.batch)
-    kind = (torch.device("cpu"), torch.float32, objective(torch.float32))
+    kind = (torch.device("cpu"), torch.float32, CrossEntropy(torch.float32))
     placed = place(shape_of(arguments), 0, layout, *kind, *rows)
     optimizer = build_optimizer(placed, OptimizerSection(), RATE)
     share = arguments.batch // placed.data_groups

@@ -30,8 +30,9 @@ from hyperclova.parallel.layout import Layout
 from hyperclova.parallel.place import place
 from hyperclova.pretraining.config import OptimizerSection
 from hyperclova.pretraining.loss import IGNORED
+from hyperclova.pretraining.objective import CrossEntropy
 from hyperclova.pretraining.optimizer import build_optimizer
-from hyperclova.pretraining.step import objective, training_step
+from hyperclova.pretraining.step import training_step
 
 LEARNING_RATE = 6e-4
 CONTENDERS = ("hyperclova", "hyperclova, compiled", "Trainer", "nanoGPT")
@@ -88,7 +89,7 @@ def run_hyperclova(
     arguments: argparse.Namespace, device: torch.device, dtype: torch.dtype, compiled: bool
 ) -> tuple[list[float], list[float]]:
     rows, time = arguments.batch, arguments.sequence
-    kind = (device, dtype, objective(dtype), time, rows, rows, compiled)
+    kind = (device, dtype, CrossEntropy(dtype), time, rows, rows, compiled)
     placed = place(shape(arguments), 0, Layout().resolve(1), *kind)
     optimizer = build_optimizer(placed, OptimizerSection(), LEARNING_RATE)
     clock, losses = Clock(device), []

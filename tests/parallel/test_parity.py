@@ -18,8 +18,9 @@ from hyperclova.model import GPTConfig
 from hyperclova.parallel.layout import Layout
 from hyperclova.parallel.place import place
 from hyperclova.pretraining.config import OptimizerSection
+from hyperclova.pretraining.objective import CrossEntropy
 from hyperclova.pretraining.optimizer import build_optimizer
-from hyperclova.pretraining.step import bits_per_byte, objective, training_step
+from hyperclova.pretraining.step import bits_per_byte, training_step
 from processes import run_together
 
 SHAPE = GPTConfig(vocab_size=64, context_length=16, layers=4, width=32, heads=4)
@@ -38,7 +39,7 @@ def train(layout: Layout, microbatch: int, optimizer_name: Any, shape: GPTConfig
     """Five steps on random tokens, the same in every layout, and one evaluation."""
     cpu = torch.device("cpu")
     rows = (TIME, microbatch, BATCH)
-    placed = place(shape, 0, layout, cpu, torch.float32, objective(torch.float32), *rows)
+    placed = place(shape, 0, layout, cpu, torch.float32, CrossEntropy(torch.float32), *rows)
     section = OptimizerSection(name=optimizer_name, epsilon=1e-4)
     optimizer = build_optimizer(placed, section, 1e-3)
     tokens = torch.Generator().manual_seed(5)

@@ -20,8 +20,9 @@ from hyperclova.pretraining.config import OptimizerSection, PretrainingConfig
 from hyperclova.pretraining.export import export_run, import_model
 from hyperclova.pretraining.loop import Interrupted, pretrain
 from hyperclova.pretraining.muon import Muon, orthogonalised
+from hyperclova.pretraining.objective import CrossEntropy
 from hyperclova.pretraining.optimizer import build_optimizer
-from hyperclova.pretraining.step import objective, training_step
+from hyperclova.pretraining.step import training_step
 
 SHAPE = GPTConfig(vocab_size=97, context_length=16, layers=2, width=32, heads=2)
 MUON = OptimizerSection(name="muon")
@@ -306,7 +307,7 @@ def test_a_closure_is_called_once_before_both_kinds() -> None:
 
 def test_it_learns_by_heart() -> None:
     windows = torch.randint(0, 97, (8, 17), generator=torch.Generator().manual_seed(1))
-    placed = alone(GPT(SHAPE), objective=objective(torch.float32), microbatch=8)
+    placed = alone(GPT(SHAPE), objective=CrossEntropy(torch.float32), microbatch=8)
     optimizer = build_optimizer(placed, MUON, 3e-3)
     for step in range(60):
         loss, _ = training_step(placed, optimizer, windows, 1.0, (0, step))

@@ -12,8 +12,9 @@ from hyperclova.model import GPT, GPTConfig
 from hyperclova.parallel.place import Placed, alone
 from hyperclova.pretraining.config import OptimizerSection
 from hyperclova.pretraining.loss import IGNORED
+from hyperclova.pretraining.objective import CrossEntropy
 from hyperclova.pretraining.optimizer import build_optimizer, learning_rate
-from hyperclova.pretraining.step import bits_per_byte, objective, training_step
+from hyperclova.pretraining.step import bits_per_byte, training_step
 
 SHAPE = GPTConfig(vocab_size=97, context_length=16, layers=2, width=32, heads=2)
 
@@ -24,7 +25,7 @@ def windows(rows: int = 8) -> torch.Tensor:
 
 
 def placed(model: GPT, microbatch: int = 8) -> Placed:
-    return alone(model, objective=objective(torch.float32), microbatch=microbatch)
+    return alone(model, objective=CrossEntropy(torch.float32), microbatch=microbatch)
 
 
 def run(

@@ -3,29 +3,12 @@
 import math
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional
 
-from hyperclova.parallel.part import Objective
 from hyperclova.parallel.place import Placed
 from hyperclova.pretraining.guard import Guard
-from hyperclova.pretraining.loss import IGNORED, linear_cross_entropy
-
-
-def objective(dtype: torch.dtype) -> Objective:
-    """Cross-entropy in nats, summed over the targets that are not ignored.
-
-    Args:
-        dtype: of the head's matrix products.
-    """
-
-    def summed(
-        states: Tensor, head: Tensor, targets: Tensor, group: dist.ProcessGroup | None
-    ) -> Tensor:
-        return linear_cross_entropy(states.flatten(0, 1), head, targets.flatten(), dtype, group)
-
-    return summed
+from hyperclova.pretraining.loss import IGNORED
 
 
 def training_step(
