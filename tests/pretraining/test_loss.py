@@ -42,7 +42,7 @@ def test_chunks_do_not_change_the_value(monkeypatch: pytest.MonkeyPatch) -> None
     hidden, weight = torch.randn(101, 16), torch.randn(67, 16)
     targets = torch.randint(0, 67, (101,))
     whole = linear_cross_entropy(hidden, weight, targets)
-    monkeypatch.setattr(loss_module, "chunk_rows", lambda vocabulary: 7)
+    monkeypatch.setattr(loss_module, "chunk_rows", lambda *_: 7)
     torch.testing.assert_close(linear_cross_entropy(hidden, weight, targets), whole)
 
 

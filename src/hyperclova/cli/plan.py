@@ -52,13 +52,13 @@ def plan(
     from hyperclova.pretraining.plan.gpu import gpu_named
     from hyperclova.pretraining.plan.report import print_plans
     from hyperclova.pretraining.plan.search import Planner, to_toml
-    from hyperclova.pretraining.plan.workload import VOCABULARY, changed, workload_named
+    from hyperclova.pretraining.plan.workload import changed, workload_named
 
     assumed = None
     if gpu == "this-cpu":
         from hyperclova.pretraining.plan.calibrate import cpu_assumptions, this_cpu
 
-        device, assumed = this_cpu(), cpu_assumptions(vocabulary or VOCABULARY)
+        device, assumed = this_cpu(), cpu_assumptions()
     else:
         device = gpu_named(gpu)
     found: list[Plan] = []

@@ -16,9 +16,14 @@ IGNORED = -100
 """Target of positions that do not count, as in ``torch.nn.functional.cross_entropy``."""
 
 
-def chunk_rows(vocabulary_size: int) -> int:
-    """Positions per chunk: logits of about 16 MiB in float32, which a last-level cache holds."""
-    return max(64, (16 << 20) // (4 * vocabulary_size))
+def chunk_rows(vocabulary_size: int, device_type: str = "cpu") -> int:
+    """Positions per chunk: logits of about 16 MiB in float32, which a last-level cache holds.
+
+    On accelerators 256 MiB: every chunk reads the head and adds to its gradient, which with few
+    rows takes longer than the products.
+    """
+    budget = 16 << 20 if device_type == "cpu" else 256 << 20
+    return max(64, budget // (4 * vocabulary_size))
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -40,7 +45,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         squares = losses.new_zeros(())
         hidden_gradient = torch.empty_like(hidden) if wanted else None
         weight_gradient = torch.zeros_like(weight, dtype=exact) if wanted else None
-        size = chunk_rows(vocabulary)
+        size = chunk_rows(vocabulary, hidden.device.type)
         first = dist.get_rank(group) * vocabulary if group is not None else 0
         for start in range(0, rows, size):
             part = slice(start, start + size)

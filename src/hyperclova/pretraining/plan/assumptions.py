@@ -47,8 +47,8 @@ class Assumptions:
     """Each doubling of the number of servers makes all wait 1 % more for the slowest."""
     availability: float = 0.95
     """Share of the days in which the run makes progress: saves, evaluation, faults, restarts."""
-    loss_chunk_rows: int = 1024
-    """Positions whose logits exist at a time."""
+    loss_chunk_mib: int = 256
+    """Logits that exist at a time, in float32, as ``pretraining/loss.py`` has it."""
     fixed_gb: float = 2.5
     """Memory of the driver, of libraries and of collectives' channels."""
     headroom: float = 0.05
@@ -62,3 +62,7 @@ class Assumptions:
     caution: float = 1.3
     """Factor on the days for a cautious reader. Of the published runs that the planner was not
     fitted to, the worst took 1.26 times as long as it says."""
+
+    def loss_chunk_rows(self, vocabulary: float) -> int:
+        """Positions whose logits exist at a time; ``vocabulary`` is one device's part."""
+        return max(64, (self.loss_chunk_mib << 20) // (4 * int(vocabulary)))

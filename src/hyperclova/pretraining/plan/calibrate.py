@@ -43,17 +43,15 @@ def this_cpu(repetitions: int = 5) -> Gpu:
     )
 
 
-def cpu_assumptions(vocabulary_size: int) -> Assumptions:
+def cpu_assumptions() -> Assumptions:
     """What differs from a GPU: rates are measured ones, nothing is launched, chunks are small."""
-    from hyperclova.pretraining.loss import chunk_rows
-
     return Assumptions(
         memory_efficiency=1.0,
         eager_factor=1.0,
         host_seconds=0.0,
         step_seconds=0.0,
         availability=1.0,
-        loss_chunk_rows=chunk_rows(vocabulary_size),
+        loss_chunk_mib=16,
         fixed_gb=0.5,
     )
 

@@ -89,7 +89,7 @@ class Device:
         each logit, and the head's gradient (12 bytes an element) and the head for each chunk."""
         d, vocabulary = work.shape.width, work.shape.vocab_size / setting.layout.tp
         tokens = setting.microbatch_samples * work.sequence_length
-        rows = min(tokens, self.assumed.loss_chunk_rows)
+        rows = min(tokens, self.assumed.loss_chunk_rows(vocabulary))
         chunk = 3 * self.product(rows, d, vocabulary)
         chunk += self.elementwise(rows * vocabulary * 26) + self.move(12 * vocabulary * d)
         return chunk * tokens / rows

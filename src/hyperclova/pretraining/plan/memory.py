@@ -129,7 +129,7 @@ def memory(
     loss = 0.0
     if last:
         vocabulary = shape.vocab_size / t
-        rows = min(tokens, assumed.loss_chunk_rows)
+        rows = min(tokens, assumed.loss_chunk_rows(vocabulary))
         loss = rows * vocabulary * (4 + 2 * size) + vocabulary * d * (4 + size)
         loss += 2 * tokens * d * size
 
