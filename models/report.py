@@ -1,8 +1,9 @@
 """Write the card and the loss curve of the model we ship.
 
-    python models/report.py RUN MODEL_DIRECTORY
+    python models/report.py RUN [RUN ...] MODEL_DIRECTORY
 
-Everything in the card is read from the run and asked of the model: nothing is edited.
+Several runs: each began with the weights of the one before. Everything in the card is read from
+the runs and asked of the model: nothing is edited.
 """
 
 import argparse
@@ -41,25 +42,31 @@ LICENCES = {
 }
 
 
-def draw_loss(train: list[dict[str, Any]], evaluations: list[dict[str, Any]], path: Path) -> None:
-    """Training loss per token, and held-out bits per byte, over tokens seen."""
-    tokens = [record["tokens"] / 1e6 for record in train]
-    losses = [record["loss"] for record in train]
-    recent = [losses[max(0, i - 9) : i + 1] for i in range(len(losses))]
+Records = list[dict[str, Any]]
+
+
+def draw_loss(runs: list[tuple[Records, Records]], path: Path) -> None:
+    """Training loss per token, and held-out bits per byte, over tokens seen by all the runs."""
     with chart(9, 3.2, columns=2) as (figure, (left, right)):
-        left.plot(tokens, losses, color=LINE, linewidth=0.6)
-        left.plot(tokens, [sum(values) / len(values) for values in recent], color=ACCENT)
+        before = 0
+        for train, evaluations in runs:
+            tokens = [(before + record["tokens"]) / 1e6 for record in train]
+            losses = [record["loss"] for record in train]
+            recent = [losses[max(0, i - 9) : i + 1] for i in range(len(losses))]
+            left.plot(tokens, losses, color=LINE, linewidth=0.6)
+            left.plot(tokens, [sum(values) / len(values) for values in recent], color=ACCENT)
+            right.plot(
+                [(before + record["tokens"]) / 1e6 for record in evaluations],
+                [record["bits_per_byte"] for record in evaluations],
+                color=ACCENT,
+            )
+            before += train[-1]["tokens"]
         left.set(xlabel="tokens (millions)", title="training loss, nats per token")
-        right.plot(
-            [record["tokens"] / 1e6 for record in evaluations],
-            [record["bits_per_byte"] for record in evaluations],
-            color=ACCENT,
-        )
         right.set(xlabel="tokens (millions)", title="held-out bits per byte")
         figure.savefig(path)
 
 
-def hours(train: list[dict[str, Any]]) -> float:
+def hours(train: Records) -> float:
     """Time spent in training steps, from the rates that were logged."""
     seconds, before = 0.0, 0
     for record in train:
@@ -70,14 +77,21 @@ def hours(train: list[dict[str, Any]]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("run", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("model", type=Path)
     parser.add_argument("--remark", default="", help="a paragraph on how this run was special")
     arguments = parser.parse_args()
-    record = json.loads((arguments.run / "run.json").read_text(encoding="utf-8"))
-    train = read_metrics(arguments.run / "metrics.jsonl", "train")
-    evaluations = read_metrics(arguments.run / "metrics.jsonl", "evaluation")
-    draw_loss(train, evaluations, arguments.model / "loss.png")
+    record = json.loads((arguments.runs[-1] / "run.json").read_text(encoding="utf-8"))
+    runs = [
+        (
+            read_metrics(run / "metrics.jsonl", "train"),
+            read_metrics(run / "metrics.jsonl", "evaluation"),
+        )
+        for run in arguments.runs
+    ]
+    draw_loss(runs, arguments.model / "loss.png")
+    tokens = sum(train[-1]["tokens"] for train, _ in runs)
+    spent = sum(hours(train) for train, _ in runs)
 
     shape = load_config(arguments.model)
     engine = Engine(arguments.model)
@@ -93,7 +107,7 @@ def main() -> None:
         for prompt, answer in zip(PROMPTS, answers, strict=True)
     ]
     fingerprint = engine.tokenizer.fingerprint
-    final = evaluations[-1]
+    final = runs[-1][1][-1]
     card = f"""---
 language: ko
 license: cc-by-sa-4.0
@@ -112,8 +126,8 @@ Not affiliated with NAVER.
 | shape | GPT-3's decoder: {shape.layers} layers, width {shape.width}, {shape.heads} heads, context {shape.context_length} |
 | parameters | {cost.parameters(shape):,} |
 | tokenizer | morpheme-aware byte-level BPE, {engine.tokenizer.vocabulary_size:,} tokens, fingerprint `{fingerprint[:16]}` |
-| trained on | {final["tokens"]:,} tokens ({cost.training_flops_per_token(shape) * final["tokens"]:.2g} FLOP) |
-| hardware and time | {record["device"]}, {hours(train):.1f} hours, {record["precision"]} |
+| trained on | {tokens:,} tokens ({cost.training_flops_per_token(shape) * tokens:.2g} FLOP) |
+| hardware and time | {record["device"]}, {spent:.1f} hours, {record["precision"]} |
 | held-out | **{final["bits_per_byte"]:.3f} bits per byte** (1 % of the documents, chosen by a hash of their id) |
 | made with | hyperclova {record["versions"]["hyperclova"]}, torch {record["versions"]["torch"]}: `make default-model`, [the configuration](../../configs/pretrain/default.toml) |
 
@@ -141,10 +155,10 @@ Temperature {SAMPLING.temperature}, top-p {SAMPLING.top_p}, repetition penalty {
 
 ## What it can't do
 
-It has seen little text and has few parameters. Short sentences are often grammatical, longer ones
-often not, and what they say seldom makes sense: it has picked up the sound of reviews, petitions,
-stories and encyclopedia articles. It loses the thread within a sentence or two, repeats itself,
-invents names, numbers and facts, and knows nothing reliably. It repeats the abuse and the prejudice of comment
+It has seen little text and has few parameters. Most sentences in the manner of reviews, petitions, talk
+and stories are grammatical; encyclopedic ones often are not, a word that is cut off where the prompt ends is
+often continued wrongly, and what is said seldom makes sense. It loses the thread within a sentence or
+two, repeats itself, invents names, numbers and facts, and knows nothing reliably. It repeats the abuse and the prejudice of comment
 sections. Do not use it for anything but trying the software.
 
 Raw text must be encoded by `hyperclova.tokenizer.Tokenizer`. `tokenizer.json` alone, as
