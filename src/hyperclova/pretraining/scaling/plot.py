@@ -41,15 +41,15 @@ def _draw(axes: Any, fit: Fit, fits: LossFits) -> None:
         curve, dots = _points(fit.ladder, size)
         axes.plot(*_columns(curve, fits.measure), color=color, linewidth=1.2)
         axes.plot(*_columns(dots, fits.measure), "o", color=color, markersize=3.5)
-        last = max((*curve, *dots), key=lambda point: point.flops)
+        first = min((*curve, *dots), key=lambda point: point.flops)
         axes.annotate(
-            short(last.non_embedding_parameters) + (", held out" if held_out else ""),
-            (last.flops, getattr(last, fits.measure)),
-            xytext=(5, 0),
+            short(first.non_embedding_parameters) + (" (held out)" if held_out else ""),
+            (first.flops, getattr(first, fits.measure)),
+            xytext=(0, 4),
             textcoords="offset points",
             color=AMBER if held_out else MUTED,
             fontsize=8,
-            va="center",
+            ha="left",
         )
     _draw_law(axes, fit, fits)
     rings = [
@@ -62,7 +62,7 @@ def _draw(axes: Any, fit: Fit, fits: LossFits) -> None:
             axes.plot([ring.flops] * 2, ring.interval, color=INK, linewidth=0.8)
         axes.plot(ring.flops, ring.predicted, "o", color=INK, fillstyle="none", markersize=6)
     axes.set(xscale="log", yscale="log", xlabel="compute, FLOP")
-    axes.margins(x=0.14)  # room for the labels at the ends
+    axes.margins(x=0.08, y=0.08)
     axes.grid(axis="y")
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_minor_locator(NullLocator())
