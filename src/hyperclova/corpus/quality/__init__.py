@@ -1,4 +1,4 @@
-"""How good a document is: a linear classifier of encyclopedia against crawled text."""
+"""How good a document is: a linear classifier of edited against crawled and degraded text."""
 
 from hyperclova.corpus.quality.model import QualityModel, score, shipped
 

@@ -1,23 +1,44 @@
-"""How well the quality classifier tells, on documents and on sources it was not trained on."""
+"""How well the quality classifier tells, on documents and on kinds of text it was not trained on.
+
+What counts is the second: on the kinds that it was trained on, a classifier may tell the kind by
+anything. So kinds are left out in turns, a good one and crawled ones together, along with some of
+the damages, and each is scored by a classifier that has seen none of them.
+"""
 
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hyperclova.corpus.quality.features import LIMIT
+from hyperclova.corpus.quality.degrade import DAMAGES
 from hyperclova.corpus.quality.model import QualityModel
-from hyperclova.corpus.quality.train import Text, korean
+from hyperclova.corpus.quality.train import (
+    Examples,
+    Text,
+    calibrate,
+    cut,
+    degraded,
+    fit,
+    windows,
+)
 from hyperclova.style import ACCENT, AMBER, DANGER, INK, LINE, MUTED, chart
 
-EQUAL_LENGTH = 200
-"""Characters of the texts of the evaluation in which length can't tell."""
+LENGTHS = (50, 200, 1000)
+"""Characters of the texts of the evaluations in which length can't tell."""
 WORST = 20
-MOST = 2000
-"""Texts of one kind that are scored: enough for three digits."""
+MOST = 300
+"""Texts of one kind that are scored: enough for two digits."""
+KINDS, DEGRADED, NEITHER = (
+    "held-out kinds",
+    "held-out kinds, degraded",
+    "neither good nor crawled",
+)
+"""Names of evaluations."""
 _BINS = 10
 _EXCERPT = 300
 
@@ -28,11 +49,13 @@ class Scored:
 
     text: Text
     probability: float
+    fold: int = 0
+    """Which classifier scored it, where there are several: only scores of one are compared."""
 
     @property
     def error(self) -> float:
         """How far the probability is from the label."""
-        return abs(self.text.good - self.probability)
+        return abs(bool(self.text.good) - self.probability)
 
 
 @dataclass(frozen=True)
@@ -44,16 +67,37 @@ class Evaluation:
 
     def groups(self, good: bool) -> list[str]:
         """Where the texts of one class are from."""
-        return sorted({item.text.group for item in self.scored if item.text.good is good})
+        return sorted({item.text.group for item in self.scored if bool(item.text.good) is good})
 
     def of(self, group: str) -> "np.ndarray[Any, np.dtype[np.float64]]":
         """Probabilities of one group's texts."""
         return np.array([i.probability for i in self.scored if i.text.group == group])
 
+    def area(self, positive: str | None = None, negative: str | None = None) -> float:
+        """ROC-AUC, of two groups or all texts: the mean over the folds; NaN if there is none."""
+        from sklearn.metrics import roc_auc_score
+
+        areas = []
+        for fold in sorted({item.fold for item in self.scored}):
+            good, bad = (
+                [
+                    item.probability
+                    for item in self.scored
+                    if item.fold == fold
+                    and bool(item.text.good) is label
+                    and group in (None, item.text.group)
+                ]
+                for label, group in ((True, positive), (False, negative))
+            )
+            if good and bad:
+                labels = [True] * len(good) + [False] * len(bad)
+                areas.append(float(roc_auc_score(labels, good + bad)))
+        return float(np.mean(areas)) if areas else math.nan
+
     def arrays(self) -> tuple[Any, Any]:
         """Labels and probabilities; both shape (texts,)."""
         return (
-            np.array([item.text.good for item in self.scored], bool),
+            np.array([bool(item.text.good) for item in self.scored], bool),
             np.array([item.probability for item in self.scored]),
         )
 
@@ -62,44 +106,81 @@ class Evaluation:
         return sorted(self.scored, key=lambda item: (-item.error, item.text.id))[:WORST]
 
 
-def evaluate(model: QualityModel, texts: Iterable[Text], name: str, length: int) -> Evaluation:
-    """Score ``texts``, the first :data:`MOST` of each kind, the first ``length`` characters."""
+def _scored(model: QualityModel, texts: Iterable[Text], fold: int = 0) -> list[Scored]:
+    """Scores of the first :data:`MOST` texts of each kind."""
     scored = []
-    counts: dict[str, int] = {}
+    counts: Counter[tuple[str, bool | None]] = Counter()
     for text in texts:
-        if not korean(text.text[:length]):
-            continue  # it is not judged, either
-        counts[text.group] = counts.get(text.group, 0) + 1
-        if counts[text.group] <= MOST:
-            scored.append(Scored(text, model.score(text.text[:length])))
-    return Evaluation(name, tuple(scored))
+        counts[text.group, text.good] += 1
+        if counts[text.group, text.good] <= MOST:
+            scored.append(Scored(text, model.score(text.text), fold))
+    return scored
 
 
-def evaluations(
-    model: QualityModel, windows: Sequence[Text], documents: Sequence[Text], foreign: Sequence[Text]
+def _copies(texts: Sequence[Text], only: Collection[str] = ()) -> list[Text]:
+    """Degraded copies of good texts, by all damages or ``only`` these."""
+    good = [text for text in texts if text.good]
+    return [copy for _, copy in degraded(good, 1) if not only or copy.group in only]
+
+
+def on_test(model: QualityModel, test: Sequence[Text]) -> list[Evaluation]:
+    """On windows of documents that training did not see, of kinds that it saw."""
+    pages = list(windows(test))
+    labelled = [page for page in pages if page.good is not None]
+    good = [page for page in pages if page.good]
+    return [
+        Evaluation("held-out documents", tuple(_scored(model, labelled))),
+        Evaluation("held-out documents, degraded", tuple(_scored(model, [*good, *_copies(good)]))),
+    ]
+
+
+def folds(texts: Iterable[Text]) -> list[frozenset[str]]:
+    """Kinds and damages that are left out together; as many folds as the rarer class has kinds."""
+    kinds = {
+        label: list(dict.fromkeys(t.group for t in texts if t.good is label))
+        for label in (True, False, None)
+    }
+    count = min(len(kinds[True]), len(kinds[False]))
+    return [
+        frozenset(
+            name
+            for names in (*kinds.values(), list(DAMAGES))
+            for index, name in enumerate(names)
+            if index % count == fold
+        )
+        for fold in range(count)
+    ]
+
+
+def on_kinds(
+    examples: Examples, calibration: Sequence[Text], texts: Sequence[Text]
 ) -> list[Evaluation]:
-    """All that is reported.
+    """On kinds left out of training in turns; none, if a class has only one.
 
     Args:
-        model: calibrated.
-        windows: windows of test documents, as in training.
-        documents: the test documents as they were found.
-        foreign: documents of sources that training saw nothing of.
+        examples: all that is trained on.
+        calibration: windows of documents for calibration.
+        texts: all documents.
     """
-    found = [
-        evaluate(model, windows, "held-out documents, windows", LIMIT),
-        evaluate(model, documents, "held-out documents, as found", LIMIT),
-    ]
-    equal = f"first {EQUAL_LENGTH} characters"
-    sets = [("held-out documents", documents)]
-    if foreign:
-        found.append(evaluate(model, foreign, "held-out sources, as found", LIMIT))
-        sets.append(("held-out sources", foreign))
-    for name, texts in sets:
-        long = [text for text in texts if len(text.text) >= EQUAL_LENGTH]
-        if len({text.good for text in long}) == 2:
-            found.append(evaluate(model, long, f"{name}, {equal}", EQUAL_LENGTH))
-    return [evaluation for evaluation in found if len(set(evaluation.arrays()[0])) == 2]
+    names = [KINDS, DEGRADED, *(f"{KINDS}, {length} characters" for length in LENGTHS), NEITHER]
+    found: dict[str, list[Scored]] = {name: [] for name in names}
+    groups = folds(texts)
+    if len(groups) < 2:
+        return []
+    for number, out in enumerate(groups):
+        model = fit(examples, without=out)
+        model = calibrate(model, [text for text in calibration if text.group not in out])
+        mine = [text for text in texts if text.group in out]
+        labelled = [text for text in mine if text.good is not None]
+        pages = list(windows(labelled))
+        good = [page for page in pages if page.good]
+        damages = out & DAMAGES.keys()
+        others = list(windows(text for text in mine if text.good is None))
+        sets = [pages, [*good, *_copies(good, damages)]]
+        sets += [cut(labelled, length, MOST) for length in LENGTHS]
+        for name, chosen in zip(names, [*sets, others], strict=True):
+            found[name] += _scored(model, chosen, number)
+    return [Evaluation(name, tuple(found[name])) for name in names if found[name]]
 
 
 def measure(evaluation: Evaluation) -> dict[str, Any]:
@@ -107,29 +188,22 @@ def measure(evaluation: Evaluation) -> dict[str, Any]:
 
     The Brier score and the reliability weigh both classes alike, as training did.
     """
-    from sklearn.metrics import roc_auc_score
-
     labels, probabilities = evaluation.arrays()
     weights = _balance(labels)
     good, bad = evaluation.groups(True), evaluation.groups(False)
     scores = {group: evaluation.of(group) for group in (*good, *bad)}
     pairs = {
         positive: {
-            negative: float(
-                roc_auc_score(
-                    [True] * len(scores[positive]) + [False] * len(scores[negative]),
-                    np.concatenate([scores[positive], scores[negative]]),
-                )
-            )
+            negative: area
             for negative in bad
+            if not math.isnan(area := evaluation.area(positive, negative))
         }
         for positive in good
     }
     return {
         "positives": int(labels.sum()),
         "negatives": int((~labels).sum()),
-        "roc_auc": float(roc_auc_score(labels, probabilities)),
-        "roc_auc_mean_of_kinds": float(np.mean([list(row.values()) for row in pairs.values()])),
+        "roc_auc": evaluation.area(),
         "brier": float(np.average((probabilities - labels) ** 2, weights=weights)),
         "calibration_error": float(
             sum(abs(seen - said) * share for said, seen, share in _reliability(evaluation))
@@ -178,19 +252,20 @@ def write_report(found: Sequence[Evaluation], trained_on: dict[str, int], direct
     """``metrics.json``, ``report.md``, ``worst-errors.txt`` and the two pictures.
 
     Args:
-        found: from :func:`evaluations`.
+        found: from :func:`on_test` and :func:`on_kinds`.
         trained_on: number of windows by group.
         directory: exists.
     """
+    compared = [evaluation for evaluation in found if len(set(evaluation.arrays()[0])) == 2]
     metrics = {
         "trained_on": trained_on,
-        "evaluations": {evaluation.name: measure(evaluation) for evaluation in found},
+        "evaluations": {evaluation.name: measure(evaluation) for evaluation in compared},
     }
     content = json.dumps(metrics, ensure_ascii=False, indent=2) + "\n"
     (directory / "metrics.json").write_text(content, encoding="utf-8")
     (directory / "report.md").write_text(_markdown(metrics), encoding="utf-8")
-    (directory / "worst-errors.txt").write_text(_worst(found), encoding="utf-8")
-    _draw_curves(found, metrics, directory / "quality-curves.png")
+    (directory / "worst-errors.txt").write_text(_worst(compared), encoding="utf-8")
+    _draw_curves(compared, metrics, directory / "quality-curves.png")
     _draw_groups(found, directory / "quality-groups.png")
 
 
@@ -199,14 +274,12 @@ def _markdown(metrics: dict[str, Any]) -> str:
     lines += [f"- {group}: {count:,}" for group, count in metrics["trained_on"].items()]
     lines += [
         "",
-        "| texts | positive | negative | ROC-AUC | mean over pairs of kinds | Brier score | "
-        "calibration error |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| texts | positive | negative | ROC-AUC | Brier score | calibration error |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     for name, row in metrics["evaluations"].items():
         lines.append(
             f"| {name} | {row['positives']:,} | {row['negatives']:,} | {row['roc_auc']:.4f} | "
-            f"{row['roc_auc_mean_of_kinds']:.4f} | "
             f"{row['brier']:.4f} | {row['calibration_error']:.4f} |"
         )
     for name, row in metrics["evaluations"].items():
@@ -215,7 +288,7 @@ def _markdown(metrics: dict[str, Any]) -> str:
         lines.append("| | " + " | ".join(negatives) + " |")
         lines.append("|---|" + "---:|" * len(negatives))
         for positive, against in row["roc_auc_by_group"].items():
-            cells = " | ".join(f"{against[negative]:.3f}" for negative in negatives)
+            cells = " | ".join(f"{against[n]:.3f}" if n in against else "" for n in negatives)
             lines.append(f"| {positive} | {cells} |")
         lines += ["", "| kind | label | texts | quartiles | ≥ 0.5 |", "|---|---|---:|---|---:|"]
         for group, seen in row["groups"].items():
@@ -273,16 +346,19 @@ def _draw_curves(found: Sequence[Evaluation], metrics: dict[str, Any], path: Pat
 
 
 def _draw_groups(found: Sequence[Evaluation], path: Path) -> None:
-    """Quartiles and tenths of the scores of every kind of text, as found."""
-    shown: list[tuple[str, bool, Any]] = []
+    """Quartiles and tenths of the scores of every kind of text, left out of training."""
+    shown: list[tuple[str, str, Any]] = []
     for evaluation in found:
-        if evaluation.name.endswith("as found"):
-            for good in (False, True):
-                shown += [(g, good, evaluation.of(g)) for g in evaluation.groups(good)]
-    shown.sort(key=lambda row: (row[1], float(np.median(row[2]))))
+        if evaluation.name == KINDS:
+            shown += [(group, ACCENT, evaluation.of(group)) for group in evaluation.groups(True)]
+        if evaluation.name in (KINDS, DEGRADED, NEITHER):
+            colour = {KINDS: DANGER, DEGRADED: AMBER, NEITHER: MUTED}[evaluation.name]
+            shown += [(group, colour, evaluation.of(group)) for group in evaluation.groups(False)]
+    if not shown:
+        return
+    shown.sort(key=lambda row: (row[1] == ACCENT, row[1], float(np.median(row[2]))))
     with chart(8, 1.2 + 0.34 * len(shown)) as (figure, axes):
-        for place, (_, good, scores) in enumerate(shown):
-            colour = ACCENT if good else DANGER
+        for place, (_, colour, scores) in enumerate(shown):
             low, first, middle, third, high = np.quantile(scores, (0.1, 0.25, 0.5, 0.75, 0.9))
             axes.plot([low, high], [place, place], color=colour, linewidth=1)
             axes.plot([first, third], [place, place], color=colour, linewidth=6, alpha=0.35)
@@ -291,7 +367,7 @@ def _draw_groups(found: Sequence[Evaluation], path: Path) -> None:
         axes.set(
             xlim=(-0.01, 1.01),
             xlabel="score (point: median, bar: middle half, line: middle 80 %)",
-            title="Scores by kind of text; green: labelled good, red: crawled",
+            title="Scores of kinds not trained on; green: good, red: crawled, amber: degraded good",
         )
         axes.grid(axis="x")
         figure.savefig(path, metadata={"Software": None})

@@ -1,4 +1,4 @@
-"""The quality classifier: how likely a text is one of an encyclopedia rather than crawled."""
+"""The quality classifier: how likely a text is an edited one, not crawled and not degraded."""
 
 import io
 import json
@@ -55,7 +55,7 @@ class QualityModel:
         return total
 
     def score(self, text: str) -> float:
-        """Probability, in [0, 1], that ``text`` is written as an encyclopedia is.
+        """Probability, in [0, 1], that ``text`` is edited prose.
 
         Only Korean is judged: of a text without Hangul nothing is known, and it gets 0.5.
         """

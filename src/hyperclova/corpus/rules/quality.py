@@ -1,4 +1,4 @@
-"""Documents that are written too unlike an encyclopedia are dropped."""
+"""Documents that are written too unlike edited prose are dropped."""
 
 import math
 from dataclasses import dataclass
@@ -15,15 +15,16 @@ from hyperclova.corpus.rule import Rule, Verdict
 class LowQuality(Rule):
     """Drop documents of low quality, by a classifier (paper, appendix A.1).
 
-    A logistic regression tells encyclopedia articles from crawled text; its probability is
+    A logistic regression tells encyclopedia articles and other edited text from crawled text and
+    from degraded copies of good text (``docs/quality-classifier.md``). Its probability is
     compared with a threshold, or, as GPT-3 did (Brown et al. 2020, Appendix A), with a random
     number: with ``pareto = α`` a document is kept if ``X > 1 - probability``, where ``X`` follows
     the Lomax (Pareto II) distribution ``P(X > x) = (1 + x)^-α``. GPT-3 took α = 9. That keeps some
     documents of every score, so that what is written otherwise does not disappear altogether. The
     random number is made from the document's id: the same document, the same fate.
 
-    Give it ``sources``: for crawled pages (blog, cafe, others) it is meant. Comments and stories
-    are written in another register, not badly, and would nearly all go.
+    Give it ``sources``: for crawled pages (blog, cafe, others) it is meant. Comments, headlines and
+    lists are written in another register, not badly, and score low.
     """
 
     minimum: float = 0.05
