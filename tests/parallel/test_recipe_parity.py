@@ -63,7 +63,6 @@ def alone() -> tuple[Result, float]:
     [
         {"dp": 2},
         {"dp": 1, "recompute": "selective"},
-        {"dp": 1, "tp": 2},
         {"dp": 1, "tp": 2, "sequence_parallel": False},
         {"dp": 1, "pp": 2},
         {"dp": 1, "pp": 2, "stages_per_rank": 2, "schedule": "zero-bubble-v"},
