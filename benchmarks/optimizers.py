@@ -33,7 +33,8 @@ from hyperclova.pretraining.config import (
     PretrainingConfig,
     TrainingSection,
 )
-from hyperclova.pretraining.loop import Progress, pretrain
+from hyperclova.pretraining.loop import pretrain
+from hyperclova.pretraining.reports import Progress
 
 Name = Literal["adamw", "muon"]
 
@@ -64,6 +65,9 @@ class Result:
         pass
 
     def saved(self, step: int, path: Path) -> None:
+        pass
+
+    def noticed(self, step: int, what: str) -> None:
         pass
 
 

@@ -69,7 +69,8 @@ def run_to_the_end(configuration: Path, doom: tuple[int, float] | None = None) -
     from hyperclova import configuration as typed
     from hyperclova.pretraining.config import PretrainingConfig
     from hyperclova.pretraining.live import LineWatcher
-    from hyperclova.pretraining.loop import Progress, pretrain
+    from hyperclova.pretraining.loop import pretrain
+    from hyperclova.pretraining.reports import Progress
 
     class Doomed(LineWatcher):
         """Not killed by the clock of another process, so that a busy machine changes nothing."""

@@ -28,8 +28,9 @@ from hyperclova.pretraining import checkpoint
 from hyperclova.pretraining.config import CheckpointSection, PretrainingConfig
 from hyperclova.pretraining.export import export_run
 from hyperclova.pretraining.live import LineWatcher
-from hyperclova.pretraining.loop import Progress, pretrain
+from hyperclova.pretraining.loop import pretrain
 from hyperclova.pretraining.metrics import read_metrics
+from hyperclova.pretraining.reports import Progress
 from hyperclova.tokenizer import Tokenizer
 
 KILLS = int(os.environ.get("HYPERCLOVA_KILLS", "4"))

@@ -19,8 +19,9 @@ from hyperclova.parallel.place import alone
 from hyperclova.pretraining import checkpoint
 from hyperclova.pretraining.config import LoggingSection, PretrainingConfig, SamplesSection
 from hyperclova.pretraining.export import export_run, import_model
-from hyperclova.pretraining.loop import Interrupted, Progress, pretrain
+from hyperclova.pretraining.loop import Interrupted, pretrain
 from hyperclova.pretraining.metrics import read_metrics
+from hyperclova.pretraining.reports import Progress
 
 
 class Recorder:

@@ -28,8 +28,9 @@ from hyperclova.pretraining.config import (
 )
 from hyperclova.pretraining.export import export_run
 from hyperclova.pretraining.live import LineWatcher
-from hyperclova.pretraining.loop import Interrupted, Progress
+from hyperclova.pretraining.loop import Interrupted
 from hyperclova.pretraining.metrics import read_metrics
+from hyperclova.pretraining.reports import Progress
 from hyperclova.pretraining.scaling.config import (
     LadderConfig,
     MarksSection,

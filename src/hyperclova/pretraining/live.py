@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hyperclova.model import GPTConfig, cost
 from hyperclova.pretraining.config import PretrainingConfig
-from hyperclova.pretraining.loop import Progress
+from hyperclova.pretraining.reports import Progress
 
 _BRAILLE = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 

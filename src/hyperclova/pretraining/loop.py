@@ -9,36 +9,27 @@ goes on with the same data in the same order, up to rounding.
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-import torch
-import torch.distributed as dist
+from torch import Tensor
 
-from hyperclova.corpus.split import HELD_OUT, TRAIN
-from hyperclova.durable import write_json
 from hyperclova.errors import UserError
-from hyperclova.model import GPT, GPTConfig, cost
-from hyperclova.parallel.device import choose_precision, describe
+from hyperclova.model import GPT, cost
 from hyperclova.parallel.mesh import world
-from hyperclova.parallel.place import Placed, place
+from hyperclova.parallel.place import Placed
 from hyperclova.pretraining import checkpoint, preflight
-from hyperclova.pretraining.checkpoint import Checkpoints, TrainingState
 from hyperclova.pretraining.config import PretrainingConfig, SamplesSection
-from hyperclova.pretraining.guard import Guard
-from hyperclova.pretraining.metrics import Metrics
 from hyperclova.pretraining.objective import CrossEntropy
-from hyperclova.pretraining.optimizer import build_optimizer, learning_rate, set_learning_rate
-from hyperclova.pretraining.ramp import recut
-from hyperclova.pretraining.record import record
-from hyperclova.pretraining.signals import stop_requests
-from hyperclova.pretraining.step import bits_per_byte, training_step
+from hyperclova.pretraining.optimizer import learning_rate, set_learning_rate
+from hyperclova.pretraining.prepare import Run, prepare
+from hyperclova.pretraining.reports import Progress, Watcher
+from hyperclova.pretraining.signals import StopRequest, stop_requests
+from hyperclova.pretraining.step import training_step
 from hyperclova.pretraining.stragglers import Stragglers
-from hyperclova.pretraining.watchdog import watching
-from hyperclova.tokenizer import Tokenizer
-from hyperclova.tokens.batches import TokenData, held_out_windows
+from hyperclova.pretraining.watchdog import Watchdog, watching
 
 Sampler = Callable[[GPT, SamplesSection], Sequence[str]]
 """Writes one continuation per prompt; the caller brings it, the engine is a floor above."""
@@ -50,34 +41,6 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the run is whole and
     def __init__(self, signal_number: int, step: int, path: Path) -> None:
         super().__init__(f"stopped after step {step}; saved {path}")
         self.signal_number, self.step, self.path = signal_number, step, path
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a watcher may want to show after a step."""
-
-    step: int
-    steps: int
-    tokens: int
-    loss: float
-    learning_rate: float
-    gradient_norm: float
-    tokens_per_second: float
-    flops_per_second: float
-    seconds_left: float
-
-
-class Watcher(Protocol):
-    """Sees a run as it happens."""
-
-    def begin(
-        self, shape: GPTConfig, config: PretrainingConfig, resumed_at: int, device: str
-    ) -> None: ...
-    def step(self, progress: Progress) -> None: ...
-    def evaluated(self, step: int, bits_per_byte: float) -> None: ...
-    def sampled(self, step: int, prompts: Sequence[str], texts: Sequence[str]) -> None: ...
-    def saved(self, step: int, path: Path) -> None: ...
-    def noticed(self, step: int, what: str) -> None: ...
 
 
 def pretrain(
@@ -100,210 +63,14 @@ def pretrain(
         Interrupted: SIGTERM or Ctrl-C came; a checkpoint of the last step is saved.
     """
     with world(2 * config.watchdog.slow_seconds) as processes:
-        return _pretrain(config, watcher, resume, sampler, processes)
-
-
-def _pretrain(
-    config: PretrainingConfig,
-    watcher: Watcher,
-    resume: bool,
-    sampler: Sampler | None,
-    processes: int,
-) -> Path:
-    training, recipe, steps = config.training, config.recipe, config.steps
-    leads = processes == 1 or dist.get_rank() == 0
-    subject = preflight.Subject.of(config, processes)
-    shape, layout, device = subject.shape, subject.layout, subject.device
-    findings = preflight.examine(subject)
-    preflight.require(findings)
-    dtype = choose_precision(training.precision, device)
-    tokenizer = Tokenizer.load(config.data.tokenizer)
-    train_data = TokenData(
-        config.data.directory / TRAIN,
-        training.sequence_length,
-        config.data.weights or None,
-        training.seed,
-    )
-    if train_data.fingerprint != tokenizer.fingerprint:
-        raise UserError(
-            f"{config.data.directory}: was tokenized by another tokenizer than "
-            f"{config.data.tokenizer}; tokenize again or name the one it was made with"
-        )
-    if sampler and processes > 1:
-        raise UserError("samples.every_steps: samples are written by runs of one process only")
-    config.directory.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(
-        config.directory / "checkpoints",
-        config.checkpoint.keep,
-        config.checkpoint.permanent_every_steps,
-    )
-    earlier = checkpoints.newest()
-    if earlier is not None and not resume:
-        raise UserError(
-            f"{config.directory}: holds a run at step {earlier}; "
-            "go on with --resume or choose another directory"
-        )
-    objective = CrossEntropy(dtype, recipe.z_loss)
-    placed = place(
-        shape,
-        training.seed,
-        layout,
-        device,
-        dtype,
-        objective,
-        training.sequence_length,
-        training.microbatch_samples,
-        training.batch_samples,
-        training.compile,
-        documents=tokenizer.end_of_text_id if recipe.document_mask else None,
-        float8=recipe.float8,
-    )
-    peak = config.peak_learning_rate
-    optimizer = build_optimizer(placed, config.optimizer, peak)
-    section = config.guard
-    guard = Guard(section.spikes, section.window, section.patience, device)
-    step = 0
-    if earlier is not None:
-        path = checkpoint.path_of(checkpoints.directory, earlier)
-        state = checkpoint.load(path, placed, optimizer)
-        step = _resumed(state, config, tokenizer, path)
-        if state.guard:
-            guard.load(state.guard)
-    metrics = None
-    if leads:
-        write_json(config.directory / "run.json", record(config, shape, processes, device, dtype))
-        metrics = Metrics(config.directory, step, config.logging.tensorboard)
-        watcher.begin(shape, config, step, describe(device, processes))
-        for finding in findings:
-            if finding.level == "doubtful":
-                watcher.noticed(step, finding.text)
-
-    evaluate = _evaluator(config, tokenizer, device)
-    stragglers = Stragglers(training.microbatch_tokens, shape.width, device, dtype)
-    begun_at, tokens = step, steps.portion(step).before
-
-    def report_skipped() -> bool:
-        """Write down what was skipped since the last time; whether the last step was."""
-        skipped = guard.take()
-        if metrics:
-            for found in skipped:
-                values = {"loss": found.loss, "gradient_norm": found.gradient_norm}
-                metrics.write("skipped", found.step, reason=found.reason, **values)
-                watcher.noticed(found.step, str(found))
-        guard.check(step)
-        return bool(skipped) and skipped[-1].step == step
-
-    def report_stragglers(step_seconds: float) -> None:
-        for slow in stragglers.compare(step_seconds):  # rank 0's to know
-            if metrics:
-                metrics.write("straggler", step, **asdict(slow))
-                watcher.noticed(step, str(slow))
-
-    def save() -> Path:
-        report_skipped()
-        state = TrainingState(
-            step,
-            tokens,
-            training.seed,
-            tokenizer.fingerprint,
-            config.optimizer.name,
-            guard=guard.state(),
-        )
-        path = checkpoints.save(state, placed, optimizer)
-        if leads:
-            watcher.saved(step, path)
-        return path
-
-    saved = checkpoint.path_of(checkpoints.directory, step)
-    try:
-        with stop_requests() as stop, watching(config.directory, config.watchdog) as watchdog:
-            clock, clock_step, step_seconds = time.perf_counter(), step, math.inf
-            clock_tokens = tokens
-            while step < steps.count:
-                watchdog.at(step, "reading data")
-                portion = steps.portion(step)
-                mine = portion.batch_tokens // training.sequence_length // placed.data_groups
-                first = portion.before // training.sequence_length + placed.data_rank * mine
-                with stragglers.reading():
-                    windows = torch.from_numpy(train_data.batch(first, mine))
-                windows = recut(windows, portion.sequence_length)
-                placed.microbatch = training.microbatch_tokens // portion.sequence_length
-                watchdog.at(step, "training", slow=step == begun_at)  # which may compile
-                tokens = portion.after
-                rate = learning_rate(tokens, steps.tokens, peak, config.optimizer)
-                set_learning_rate(optimizer, rate)
-                loss, norm = training_step(
-                    placed,
-                    optimizer,
-                    windows.to(device, non_blocking=True),
-                    config.optimizer.clip,
-                    (training.seed, step),
-                    guard,
-                )
-                step += 1
-                last = step == steps.count
-                logged = last or step % config.logging.every_steps == 0
-                skipped = report_skipped() if logged else False
-                if logged:
-                    seconds = time.perf_counter() - clock
-                    step_seconds = seconds / (step - clock_step)
-                    speed = (tokens - clock_tokens) / seconds
-                    clock, clock_step, clock_tokens = time.perf_counter(), step, tokens
-                    z_loss = {"z_loss": _mean(placed, objective)} if recipe.z_loss else {}
-                if logged and not skipped:
-                    flops = cost.training_flops_per_token(shape, portion.sequence_length)
-                    progress = Progress(
-                        step,
-                        steps.count,
-                        tokens,
-                        loss.item(),
-                        rate,
-                        norm.item(),
-                        speed,
-                        speed * flops,
-                        (steps.tokens - tokens) / speed,
-                    )
-                    if metrics:
-                        metrics.write(
-                            "train",
-                            step,
-                            tokens=tokens,
-                            loss=progress.loss,
-                            **z_loss,
-                            learning_rate=rate,
-                            gradient_norm=progress.gradient_norm,
-                            tokens_per_second=round(speed, 1),
-                            flops_per_second=round(progress.flops_per_second),
-                        )
-                        watcher.step(progress)
-                pause = time.perf_counter()
-                if processes > 1 and _due(step, config.watchdog.straggler_steps):
-                    report_stragglers(step_seconds)
-                wanted = 0 if last else stop.agreed()
-                watchdog.at(step, "saving or evaluating", slow=True)
-                if last or wanted or step % config.checkpoint.every_steps == 0:
-                    saved = save()
-                if wanted:
-                    checkpoints.wait()
-                    raise Interrupted(wanted, step, saved)
-                placed.microbatch = training.microbatch_samples
-                if evaluate and (last or _due(step, config.evaluation.every_steps)):
-                    value = evaluate(placed)
-                    if metrics:
-                        metrics.write("evaluation", step, tokens=tokens, bits_per_byte=value)
-                        watcher.evaluated(step, value)
-                if sampler and metrics and _due(step, config.samples.every_steps):
-                    texts = list(sampler(placed.model, config.samples))
-                    metrics.write(
-                        "samples", step, prompts=list(config.samples.prompts), texts=texts
-                    )
-                    watcher.sampled(step, config.samples.prompts, texts)
-                clock += time.perf_counter() - pause  # speed is that of training alone
-            checkpoints.close()
-    finally:
-        if metrics:
-            metrics.close()
-    return saved
+        if sampler and processes > 1:
+            raise UserError("samples.every_steps: samples are written by runs of one process only")
+        run = prepare(config, processes, watcher, resume)
+        try:
+            with stop_requests() as stop, watching(config.directory, config.watchdog) as watchdog:
+                return _train(run, sampler, processes, stop, watchdog)
+        finally:
+            run.reports.close()
 
 
 def check(config: PretrainingConfig) -> list[preflight.Finding]:
@@ -312,30 +79,115 @@ def check(config: PretrainingConfig) -> list[preflight.Finding]:
         return preflight.examine(preflight.Subject.of(config, processes))
 
 
-def _resumed(
-    state: TrainingState, config: PretrainingConfig, tokenizer: Tokenizer, path: Path
-) -> int:
-    """The step a checkpoint was written after, if it belongs to this run."""
-    if state.tokenizer_fingerprint != tokenizer.fingerprint:
-        raise UserError(f"{path}: was begun with another tokenizer")
-    # A checkpoint of step 0 is imported: no order of data yet, and no multipliers any more.
-    if not state.step and config.recipe.base:
-        raise UserError(
-            f"{path}: an imported model has its multipliers in its weights; leave recipe.base out"
+def _train(
+    run: Run, sampler: Sampler | None, processes: int, stop: StopRequest, watchdog: Watchdog
+) -> Path:
+    config, training, steps = run.config, run.config.training, run.config.steps
+    placed, guard = run.placed, run.guard
+    stragglers = Stragglers(training.microbatch_tokens, run.shape.width, run.device, run.dtype)
+    begun_at, peak = run.step, config.peak_learning_rate
+    saved = checkpoint.path_of(run.checkpoints.directory, run.step)
+    clock = _Clock(run)
+    while run.step < steps.count:
+        watchdog.at(run.step, "reading data")
+        portion = steps.portion(run.step)
+        with stragglers.reading():
+            windows = run.windows()
+        watchdog.at(run.step, "training", slow=run.step == begun_at)  # which may compile
+        rate = learning_rate(portion.after, steps.tokens, peak, config.optimizer)
+        set_learning_rate(run.optimizer, rate)
+        placed.microbatch = training.microbatch_tokens // portion.sequence_length
+        loss, norm = training_step(
+            placed,
+            run.optimizer,
+            windows.to(run.device, non_blocking=True),
+            config.optimizer.clip,
+            (training.seed, run.step),
+            guard,
         )
-    if state.step and state.tokens != config.steps.portion(state.step).before:
-        raise UserError(
-            f"{path}: had read {state.tokens:,} tokens after {state.step:,} steps: was begun with "
-            "other values of training.batch_tokens or recipe.batch_ramp"
-        )
-    if state.step and state.seed != config.training.seed:
-        raise UserError(f"{path}: was begun with training.seed={state.seed}")
-    if state.step and state.optimizer not in (None, config.optimizer.name):
-        raise UserError(
-            f"{path}: was begun with optimizer.name={state.optimizer}; go on with it, "
-            "or export the model and begin another run from its weights"
-        )
-    return state.step
+        placed.microbatch = training.microbatch_samples
+        run.step, run.tokens = run.step + 1, portion.after
+        last = run.step == steps.count
+        if last or run.step % config.logging.every_steps == 0:
+            clock.lap()
+            _report(run, clock, loss, norm, rate)
+        with clock.paused():  # speed is that of training alone
+            if processes > 1 and _due(run.step, config.watchdog.straggler_steps):
+                run.reports.slow(run.step, stragglers.compare(clock.step_seconds))
+            wanted = 0 if last else stop.agreed()
+            watchdog.at(run.step, "saving or evaluating", slow=True)
+            if last or wanted or run.step % config.checkpoint.every_steps == 0:
+                _report_skipped(run)
+                saved = run.save()
+            if wanted:
+                run.checkpoints.wait()
+                raise Interrupted(wanted, run.step, saved)
+            if run.evaluate and (last or _due(run.step, config.evaluation.every_steps)):
+                run.reports.evaluated(run.step, run.tokens, run.evaluate())
+            if sampler and _due(run.step, config.samples.every_steps):
+                texts = sampler(placed.model, config.samples)
+                run.reports.sampled(run.step, config.samples.prompts, texts)
+    run.checkpoints.close()
+    return saved
+
+
+def _report(run: Run, clock: "_Clock", loss: Tensor, norm: Tensor, rate: float) -> None:
+    """Tell of the last step, unless it was skipped."""
+    steps = run.config.steps
+    z_loss = _mean(run.placed, run.objective) if run.config.recipe.z_loss else None
+    if _report_skipped(run):
+        return
+    sequence_length = steps.portion(run.step - 1).sequence_length
+    flops = cost.training_flops_per_token(run.shape, sequence_length)
+    progress = Progress(
+        run.step,
+        steps.count,
+        run.tokens,
+        loss.item(),
+        rate,
+        norm.item(),
+        clock.tokens_per_second,
+        clock.tokens_per_second * flops,
+        (steps.tokens - run.tokens) / clock.tokens_per_second,
+    )
+    run.reports.step(progress, z_loss)
+
+
+def _report_skipped(run: Run) -> bool:
+    """Tell what was skipped since the last time; whether the last step was."""
+    skipped = run.guard.take()
+    run.reports.skipped(skipped)
+    run.guard.check(run.step)
+    return bool(skipped) and skipped[-1].step == run.step
+
+
+@dataclass
+class _Clock:
+    """How fast a run trains, from lap to lap."""
+
+    run: Run
+
+    def __post_init__(self) -> None:
+        self.step_seconds = math.inf
+        self.tokens_per_second = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._time, self._step, self._tokens = time.perf_counter(), self.run.step, self.run.tokens
+
+    def lap(self) -> None:
+        """Take the speed since the last lap."""
+        seconds = time.perf_counter() - self._time
+        self.step_seconds = seconds / (self.run.step - self._step)
+        self.tokens_per_second = (self.run.tokens - self._tokens) / seconds
+        self._begin()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens inside is not counted."""
+        begun = time.perf_counter()
+        yield
+        self._time += time.perf_counter() - begun
 
 
 def _mean(placed: Placed, objective: CrossEntropy) -> float:
@@ -346,21 +198,3 @@ def _mean(placed: Placed, objective: CrossEntropy) -> float:
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _evaluator(
-    config: PretrainingConfig, tokenizer: Tokenizer, device: torch.device
-) -> Callable[[Placed], float] | None:
-    """Bits per byte on the held-out shards, or None where there are none or none are asked for."""
-    directory = config.data.directory / HELD_OUT
-    if not config.evaluation.tokens or not any(directory.glob("*.json")):
-        return None
-    windows = torch.from_numpy(
-        held_out_windows(directory, config.training.sequence_length, config.evaluation.tokens)
-    ).to(device)
-    lengths = torch.tensor(
-        [len(tokenizer.token_bytes(token)) for token in range(tokenizer.vocabulary_size)],
-        device=device,
-    )
-    lengths[tokenizer.end_of_text_id] = 0
-    return lambda placed: bits_per_byte(placed, windows, lengths)

@@ -19,8 +19,9 @@ from hyperclova.errors import UserError
 from hyperclova.model import cost
 from hyperclova.pretraining import checkpoint
 from hyperclova.pretraining.live import LineWatcher
-from hyperclova.pretraining.loop import Progress, Watcher, pretrain
+from hyperclova.pretraining.loop import pretrain
 from hyperclova.pretraining.metrics import read_metrics
+from hyperclova.pretraining.reports import Progress, Watcher
 from hyperclova.pretraining.scaling.config import (
     LadderConfig,
     Stage,
