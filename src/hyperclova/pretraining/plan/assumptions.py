@@ -61,7 +61,7 @@ class Assumptions:
     """Energy of the data centre over that of its servers."""
     caution: float = 1.3
     """Factor on the days for a cautious reader. Of the published runs that the planner was not
-    fitted to, the worst took 1.26 times as long as it says."""
+    fitted to, the worst took 1.23 times as long as it says."""
 
     def loss_chunk_rows(self, vocabulary: float) -> int:
         """Positions whose logits exist at a time; ``vocabulary`` is one device's part."""

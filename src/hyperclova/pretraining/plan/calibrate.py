@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from hyperclova.pretraining.plan.assumptions import Assumptions
@@ -67,12 +68,20 @@ def _best(repetitions: int, run: Callable[[], object]) -> float:
 
 
 def _products(repetitions: int) -> tuple[float, float]:
-    """The rate of large products, FLOP/s, and the constant that says what small ones lose."""
+    """The rate of large products, FLOP/s, and the constant that says what small ones lose.
+
+    Each is timed with the two products of its backward pass, as training has them.
+    """
     measured = []
     for m, k, n in _PRODUCTS:
-        a, b = torch.randn(m, k), torch.randn(n, k)
-        seconds = _best(repetitions, lambda a=a, b=b: functional.linear(a, b))  # type: ignore[misc]
-        measured.append((m, k, n, 2 * m * k * n / seconds))
+        inputs, weight, gradient = torch.randn(m, k), torch.randn(n, k), torch.randn(m, n)
+        inputs.requires_grad_(), weight.requires_grad_()
+
+        def run(inputs: Tensor = inputs, weight: Tensor = weight, out: Tensor = gradient) -> None:
+            inputs.grad = weight.grad = None
+            torch.autograd.backward(functional.linear(inputs, weight), out)
+
+        measured.append((m, k, n, 6 * m * k * n / _best(repetitions, run)))
 
     def peaks(constant: float) -> list[float]:
         return [

@@ -55,7 +55,7 @@ def draw(plans: Sequence[Plan], path: Path) -> None:
             axes.set_axisbelow(True)
             axes.legend(
                 loc="upper center",
-                bbox_to_anchor=(0.5, -0.16 - 0.5 / height),
+                bbox_to_anchor=(0.5, -0.1 - 0.25 / height),
                 ncols=4,
                 fontsize=8,
                 frameon=False,
