@@ -15,7 +15,7 @@ from hyperclova.pretraining.config import WatchdogSection
 from hyperclova.pretraining.stragglers import Pace, Straggler, Stragglers, find
 from hyperclova.pretraining.watchdog import HUNG, Report, ranks_behind, verdict, watching
 
-HANG_SECONDS = 1.0
+HANG_SECONDS = 3.0  # long beside what a busy machine makes a process wait
 
 
 def capture_errors(directory: Path) -> None:
