@@ -281,6 +281,22 @@ def test_a_signal_at_any_moment_saves_the_last_step(config: PretrainingConfig) -
     assert saved[-1] == max(recorder.losses)
 
 
+def test_a_second_sigterm_still_leaves_time_to_save(config: PretrainingConfig) -> None:
+    """Schedulers signal every process, and torchrun its own once more."""
+
+    class Doubly(Recorder):
+        def step(self, progress: Progress) -> None:
+            super().step(progress)
+            if progress.step == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted) as stopped:
+        pretrain(config, Doubly())
+    assert stopped.value.signal_number == signal.SIGTERM
+    assert checkpoint.steps(config.directory / "checkpoints")[-1] == 5
+
+
 def test_a_second_signal_does_not_wait(config: PretrainingConfig) -> None:
     """A person who presses Ctrl-C twice gets out at once; the checkpoint before stays."""
 

@@ -28,11 +28,15 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Note SIGTERM and SIGINT for the loop to act on after the step; a second one acts at once."""
+    """Note SIGTERM and SIGINT for the loop to act on after the step.
+
+    A second SIGINT, from a person, acts at once. SIGTERM may come twice on its own, from the
+    scheduler and from ``torchrun``, and still leaves time to save.
+    """
     request = StopRequest()
 
     def note(number: int, frame: FrameType | None) -> None:
-        if request.signal_number:
+        if request.signal_number and number == signal.SIGINT:
             raise KeyboardInterrupt
         request.signal_number = number
 
