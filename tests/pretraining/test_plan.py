@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_offloaded_or_refused() -> None:
     with pytest.raises(UserError, match=r"6.9B does not fit on 1 × a100-40gb.*GB of each; use"):
         planner("6.9B", "a100-40gb").best(1, 1)
     with pytest.raises(UserError, match="choose another --gpus"):
-        planner("137M").best(7, 1)
+        planner("137M").best(13, 1)  # 12 layers, 1,024 sequences
 
 
 # Its parts
