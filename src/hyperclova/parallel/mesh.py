@@ -4,13 +4,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from hyperclova.parallel.layout import Layout
+from hyperclova.parallel.rendezvous import join
 
 PIPELINE, REPLICAS, SHARDS, TENSOR = "pp", "replicas", "shards", "tp"
 
@@ -34,7 +34,7 @@ def world(timeout_seconds: float = 600.0) -> Iterator[int]:
     if accelerator is not None:
         torch.accelerator.set_device_index(int(os.environ.get("LOCAL_RANK", "0")))
         backend += f",{accelerator.type}:{dist.get_default_backend_for_device(accelerator)}"
-    dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
+    join(backend, timeout_seconds)
     try:
         yield processes
     finally:
