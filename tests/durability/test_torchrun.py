@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -93,7 +95,8 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(inputs: Path) -> Non
     assert_same_run(whole, stopped)
 
 
-def torchrun(config: Path, *options: str) -> subprocess.Popen[str]:
+@contextmanager
+def torchrun(config: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", "--max-restarts", "3", "-m", "hyperclova"]
     command += [
@@ -103,13 +106,18 @@ def torchrun(config: Path, *options: str) -> subprocess.Popen[str]:
         "checkpoint.every_steps=4",
         f"training.tokens={STEPS * 256}",
     ]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*command, "--threads", "1", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 def worker(process: subprocess.Popen[str], rank: int) -> psutil.Process:
@@ -136,20 +144,20 @@ def test_torchrun_stopped_and_killed_ends_at_the_same_bits(inputs: Path) -> None
     whole, config = run_of(inputs, "whole"), run_of(inputs, "run")
     assert run_together(2, train, whole) == [0, 0]
 
-    process = torchrun(inputs / "run.toml")
-    wait_for_step(process, 3)
-    process.terminate()
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode not in (0, 2), said
+    with torchrun(inputs / "run.toml") as process:
+        wait_for_step(process, 3)
+        process.terminate()
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode not in (0, 2), said
     stopped_at = checkpoint.steps(config.directory / "checkpoints")[-1]
     assert losses_of(config)[-1][0] == stopped_at  # the step it was in, not an earlier one
 
-    process = torchrun(inputs / "run.toml", "--resume")
-    said = wait_for_step(process, stopped_at + 4)
-    assert f"going on from step {stopped_at}" in said
-    worker(process, 1).kill()
-    said, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, said
+    with torchrun(inputs / "run.toml", "--resume") as process:
+        said = wait_for_step(process, stopped_at + 4)
+        assert f"going on from step {stopped_at}" in said
+        worker(process, 1).kill()
+        said, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, said
     assert re.search(r"going on from step \d+", said), said
     assert (config.directory / "model" / "model.safetensors").exists()
     assert_same_run(whole, config)
