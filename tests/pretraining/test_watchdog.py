@@ -27,7 +27,9 @@ def capture_errors(directory: Path) -> None:
 
 
 def said_by(directory: Path, rank: int) -> str:
-    return (directory / f"errors-{rank}.txt").read_text(encoding="utf-8")
+    """Lines of ours; PyTorch has warnings of its own."""
+    lines = (directory / f"errors-{rank}.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    return "".join(line for line in lines if line.startswith("hyperclova:"))
 
 
 def train(directory: Path, steps: int, read: object) -> str:
