@@ -203,7 +203,7 @@ def test_a_stop_string_ends_the_text_and_is_not_in_it(page: Any) -> None:
 def test_a_stop_string_at_once_writes_nothing(page: Any) -> None:
     write(page, PROMPT)
     set_parameter(page, "max_tokens", 40)
-    set_parameter(page, "seed", 3)
+    set_parameter(page, "seed", 5)
     output = generate(page)
     page.locator("#text").press("Control+z")
     assert output[0].isalpha(), "choose a seed whose text begins with a letter"
