@@ -87,7 +87,7 @@ def predictions(fits: LossFits) -> Iterator[str]:
         interval = span(row.interval) if row.interval else ""
         yield (
             f"| {law} | {count} | {row.tokens:,} | {row.measured:.3f} | {row.predicted:.3f} "
-            f"| {interval} | {row.error:+.1%} |"
+            f"| {interval} | {row.error:+.2%} |"
         )
 
 

@@ -18,8 +18,9 @@ from hyperclova.pretraining.scaling.laws import (
 )
 from hyperclova.pretraining.scaling.plot import plot
 from hyperclova.pretraining.scaling.points import Ladder, Point
-from hyperclova.pretraining.scaling.results import Fit
+from hyperclova.pretraining.scaling.results import MEASURES, Fit
 
+ROOT = Path(__file__).parents[2]
 TRUE = JointLaw(2.0, 60.0, 300.0, 0.30, 0.40)
 SIZES = {"a": 60_000, "b": 100_000, "c": 160_000, "d": 330_000, "e": 600_000, "f": 1_250_000}
 EMBEDDING = 400_000
@@ -225,3 +226,29 @@ def test_a_fit_is_kept_and_drawn(tmp_path: Path) -> None:
     assert len(picture) > 20_000
     with pytest.raises(UserError, match="run 'hyperclova scaling fit' first"):
         Fit.load(tmp_path / "nothing.json")
+
+
+def test_the_figures_we_publish_follow_from_the_points_we_publish() -> None:
+    published = Fit.load(ROOT / "benchmarks" / "scaling.json")
+    again = fit(published.ladder, hold_out=1, bootstrap=10)
+    assert again.held_out_sizes == published.held_out_sizes
+    for measure in MEASURES:
+        for here, there in zip(again.of(measure).joint, published.of(measure).joint, strict=True):
+            for name, value in dataclasses.asdict(there.law).items():
+                assert getattr(here.law, name) == pytest.approx(value, rel=1e-3), name
+        for row, known in zip(
+            again.of(measure).predictions, published.of(measure).predictions, strict=True
+        ):
+            assert row.predicted == pytest.approx(known.predicted, rel=1e-5)
+            assert (row.measured, row.law) == (known.measured, known.law)
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    sizes = {point.size: point.non_embedding_parameters for point in published.ladder.points}
+    assert len(sizes) >= 5
+    assert max(sizes.values()) >= 10 * min(sizes.values())
+    for point in published.ladder.points:
+        if point.finished:
+            assert f"| {point.tokens:,} | {point.flops:.2e} | {point.training_loss:.3f} " in page
+    last = max(
+        (p for p in published.of("loss").predictions if p.law == "joint"), key=lambda p: p.tokens
+    )
+    assert f"| {last.measured:.3f} | {last.predicted:.3f} | " in page

@@ -130,13 +130,13 @@ def _print_plan(config: "LadderConfig", console: "Console") -> None:
 
     vocabulary = Tokenizer.load(config.data.tokenizer).vocabulary_size
     length = config.training.sequence_length
-    table = Table("size", "non-embedding", "total", "rate", "tokens", "finished runs", "PFLOP")
+    table = Table("size", "N", "N total", "rate", "tokens", "finished runs", "FLOP")
     total = 0.0
     for size in config.sizes:
         shape = config.shape(size, vocabulary)
         marks = config.marks_of(size)
         trained = marks[-1] + sum(map(config.cooldown_tokens, marks))
-        flops = trained * cost.training_flops_per_token(shape, length) / 1e15
+        flops = trained * cost.training_flops_per_token(shape, length)
         total += flops
         table.add_row(
             size.name,
@@ -145,7 +145,7 @@ def _print_plan(config: "LadderConfig", console: "Console") -> None:
             f"{config.learning_rate(size):.2e}",
             f"{marks[-1]:,}",
             str(len(marks)),
-            f"{flops:,.3f}",
+            f"{flops:.1e}",
         )
     console.print(table)
-    console.print(f"{total:,.3f} PFLOP in all, measuring not counted", highlight=False)
+    console.print(f"{total:.1e} FLOP in all, measuring not counted", highlight=False)

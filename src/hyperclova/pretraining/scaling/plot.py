@@ -45,7 +45,7 @@ def _draw(axes: Any, fit: Fit, fits: LossFits) -> None:
         axes.annotate(
             short(first.non_embedding_parameters) + (" (held out)" if held_out else ""),
             (first.flops, getattr(first, fits.measure)),
-            xytext=(0, 4),
+            xytext=(0, 4 if number % 2 else 12),  # neighbours at two heights
             textcoords="offset points",
             color=AMBER if held_out else MUTED,
             fontsize=8,
