@@ -45,6 +45,17 @@ def build(kind: type[T], tree: Mapping[str, Any], where: str) -> T:
     return typing.cast(T, _build(kind, tree, where, prefix=""))
 
 
+def at_least(section: object, least: float, *names: str) -> None:
+    """For a ``__post_init__``: whether the fields called so are no smaller than ``least``.
+
+    Raises:
+        ValueError: naming the first that is.
+    """
+    for name in names:
+        if getattr(section, name) < least:
+            raise ValueError(f"{name} is {getattr(section, name)}; it must be at least {least}")
+
+
 def to_mapping(value: Any) -> dict[str, Any]:
     """The configuration as plain nested data (paths as strings), ready for JSON."""
     return {key: _plain(item) for key, item in dataclasses.asdict(value).items()}

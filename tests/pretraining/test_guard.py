@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from ranks import run_ranks
 from rich.console import Console
 from test_run import elsewhere, same_bits, trained
 from torch import nn
@@ -28,6 +27,7 @@ from hyperclova.pretraining.live import LineWatcher
 from hyperclova.pretraining.loop import Interrupted, pretrain
 from hyperclova.pretraining.metrics import read_metrics
 from hyperclova.pretraining.muon import Muon
+from processes import run_ranks
 
 CPU = torch.device("cpu")
 

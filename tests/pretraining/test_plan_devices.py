@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from ranks import run_ranks
 from torch import Tensor
 from torch.distributed import pipelining
 from torch.distributed._functional_collectives import AsyncCollectiveTensor
@@ -33,6 +32,7 @@ from hyperclova.pretraining.plan.calibrate import cpu_assumptions
 from hyperclova.pretraining.plan.memory import in_flight, kept_per_token
 from hyperclova.pretraining.plan.speed import bubble_share
 from hyperclova.pretraining.plan.tensors import held
+from processes import run_ranks
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from ranks import run_ranks
 
 from hyperclova.errors import UserError
 from hyperclova.model import cost
@@ -21,6 +20,7 @@ from hyperclova.parallel.layout import Layout
 from hyperclova.pretraining import preflight
 from hyperclova.pretraining.config import PretrainingConfig
 from hyperclova.pretraining.preflight import Finding, Subject, examine, merged, require
+from processes import run_ranks
 
 CPU = torch.device("cpu")
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from ranks import run_ranks
 
 from hyperclova.pretraining.config import WatchdogSection
 from hyperclova.pretraining.stragglers import Pace, Straggler, Stragglers, find
 from hyperclova.pretraining.watchdog import HUNG, Report, ranks_behind, verdict, watching
+from processes import run_ranks
 
 HANG_SECONDS = 3.0  # long beside what a busy machine makes a process wait
 

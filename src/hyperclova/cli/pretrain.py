@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from hyperclova.pretraining.config import PretrainingConfig, SamplesSection
     from hyperclova.pretraining.loop import Sampler
 
-TRY_AGAIN = 75  # EX_TEMPFAIL: a scheduler may start the same command again
-
 
 def pretrain(
     config: Annotated[Path, typer.Argument(help="TOML file, see configs/pretrain/.")],
@@ -78,7 +76,7 @@ def pretrain(
             run(resolved, LineWatcher(console), resume, sampler)
     except Interrupted as stop:
         console.print(f"{stop}; go on with --resume", markup=False, soft_wrap=True)
-        sys.exit(TRY_AGAIN if stop.signal_number == _sigterm() else 128 + stop.signal_number)
+        sys.exit(stop.exit_status)
     if leads:
         directory = resolved.directory / "model"
         export_run(resolved.directory, directory)
@@ -98,12 +96,6 @@ def _check(config: "PretrainingConfig") -> None:
         line = f"{mark} {finding.check}: {finding.text}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     require(findings)
-
-
-def _sigterm() -> int:
-    import signal
-
-    return int(signal.SIGTERM)
 
 
 def _sampler(config: "PretrainingConfig") -> "Sampler":

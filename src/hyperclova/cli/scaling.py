@@ -46,7 +46,6 @@ def run(
 
     import torch
 
-    from hyperclova.cli.pretrain import TRY_AGAIN, _sigterm
     from hyperclova.pretraining.loop import Interrupted
     from hyperclova.pretraining.scaling import run as ladder
 
@@ -60,7 +59,7 @@ def run(
         ladder.run(resolved, ladder.LadderWatcher(console), announce)
     except Interrupted as stop:
         console.print(f"{stop}; the same command goes on", markup=False, soft_wrap=True)
-        sys.exit(TRY_AGAIN if stop.signal_number == _sigterm() else 128 + stop.signal_number)
+        sys.exit(stop.exit_status)
     console.print(f"ladder: {resolved.directory}", markup=False, soft_wrap=True)
 
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from hyperclova.configuration import at_least
 from hyperclova.model.mup import BaseShape
 
 
@@ -27,9 +28,7 @@ class GPTConfig:
     """The narrow model whose hyperparameters this one takes over; None: GPT-2's rules."""
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "context_length", "layers", "width", "heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        at_least(self, 1, "vocab_size", "context_length", "layers", "width", "heads")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if not 0.0 <= self.dropout < 1.0:

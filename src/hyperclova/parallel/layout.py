@@ -8,6 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+from hyperclova.configuration import at_least
 from hyperclova.errors import UserError
 from hyperclova.model.shape import GPTConfig
 
@@ -61,12 +62,9 @@ class Layout:
     """Keep parameters and optimiser state in the host's memory."""
 
     def __post_init__(self) -> None:
-        for name in ("tp", "pp", "replicas", "stages_per_rank"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        at_least(self, 1, "tp", "pp", "replicas", "stages_per_rank")
         if self.dp is not None:
-            if self.dp < 1:
-                raise ValueError(f"dp is {self.dp}; it must be at least 1")
+            at_least(self, 1, "dp")
             if self.dp % self.replicas:
                 raise ValueError(f"dp {self.dp} is not a multiple of replicas {self.replicas}")
         if self.pp > 1:

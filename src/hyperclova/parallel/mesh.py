@@ -64,10 +64,6 @@ class Grid:
         return self.mesh.get_local_rank(PIPELINE)
 
     @property
-    def tensor_rank(self) -> int:
-        return self.mesh.get_local_rank(TENSOR)
-
-    @property
     def data_rank(self) -> int:
         """Which of the ``dp`` parts of a batch is this process's."""
         return self.mesh.get_local_rank(REPLICAS) * self.layout.shards + self.mesh.get_local_rank(

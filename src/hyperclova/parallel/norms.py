@@ -7,6 +7,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Replicate
 
+from hyperclova.parallel.shard import local_part
+
 
 @torch.no_grad()
 def clip_gradients(
@@ -25,7 +27,7 @@ def clip_gradients(
     Returns:
         The norm of the whole model's gradient before clipping, a scalar on the device.
     """
-    local = [_local(gradient) for gradient in gradients]
+    local = [local_part(gradient) for gradient in gradients]
     weights = torch.tensor(
         [share / _copies(gradient) for gradient, share in zip(gradients, shares, strict=True)],
         device=local[0].device,
@@ -37,10 +39,6 @@ def clip_gradients(
     norm = square.sqrt()
     torch._foreach_mul_(local, (largest / (norm + 1e-6)).clamp(max=1.0))
     return norm
-
-
-def _local(tensor: Tensor) -> Tensor:
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def _copies(tensor: Tensor) -> int:

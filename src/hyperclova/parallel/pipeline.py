@@ -18,11 +18,11 @@ from torch.distributed.pipelining import (
     ScheduleLoopedBFS,
     ScheduleZBVZeroBubble,
 )
-from torch.distributed.tensor import DTensor
 
 from hyperclova.parallel.layout import Layout
 from hyperclova.parallel.mesh import Grid
 from hyperclova.parallel.part import Part
+from hyperclova.parallel.shard import local_part
 
 _SINGLE = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
 _MULTIPLE = {
@@ -160,14 +160,14 @@ def tie_gradients(first: Tensor | None, last: Tensor | None, grid: Grid) -> None
         last: of the copy on the last stage, if it is here; changed in place.
     """
     if first is not None and last is not None:
-        a, b = _local(first), _local(last)
+        a, b = local_part(first), local_part(last)
         a.add_(b)
         b.copy_(a)
         return
     mine = first if first is not None else last
     if mine is None:
         return
-    local = _local(mine)
+    local = local_part(mine)
     group = grid.pipeline_group
     other = dist.get_global_rank(group, grid.layout.pp - 1 if first is not None else 0)
     received = torch.empty_like(local)
@@ -178,7 +178,3 @@ def tie_gradients(first: Tensor | None, last: Tensor | None, grid: Grid) -> None
     for work in dist.batch_isend_irecv(exchange):
         work.wait()
     local.add_(received)
-
-
-def _local(tensor: Tensor) -> Tensor:
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -56,6 +56,11 @@ def materialise(part: Part, device: torch.device, seed: int) -> None:
         copy_whole(parameter, whole)
 
 
+def local_part(tensor: Tensor) -> Tensor:
+    """What of a tensor, divided or not, is on this process; changing it changes the tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
 @torch.no_grad()
 def copy_whole(parameter: Tensor, whole: Tensor) -> None:
     """Write a whole tensor, the same on every process, into a parameter divided or not."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from hyperclova.configuration import at_least
 from hyperclova.errors import UserError
 from hyperclova.model.shape import GPTConfig
 from hyperclova.model.sizes import size_named
@@ -102,9 +103,7 @@ class TrainingSection:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "batch_tokens", "microbatch_tokens", "sequence_length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        at_least(self, 1, "tokens", "batch_tokens", "microbatch_tokens", "sequence_length")
         if self.microbatch_tokens % self.sequence_length:
             raise ValueError(
                 f"microbatch_tokens {self.microbatch_tokens} is not a multiple of "
@@ -140,9 +139,7 @@ class CheckpointSection:
     ``every_steps``."""
 
     def __post_init__(self) -> None:
-        for name in ("every_steps", "keep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        at_least(self, 1, "every_steps", "keep")
         if self.permanent_every_steps % self.every_steps:
             raise ValueError(
                 f"permanent_every_steps {self.permanent_every_steps} is not a multiple of "
@@ -183,9 +180,8 @@ class GuardSection:
     def __post_init__(self) -> None:
         if self.spikes < 0:
             raise ValueError(f"spikes is {self.spikes}; it must not be negative")
-        for name, least in (("window", 4), ("patience", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        at_least(self, 4, "window")
+        at_least(self, 1, "patience")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ goes on with the same data in the same order, up to rounding.
 """
 
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,11 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the run is whole and
     def __init__(self, signal_number: int, step: int, path: Path) -> None:
         super().__init__(f"stopped after step {step}; saved {path}")
         self.signal_number, self.step, self.path = signal_number, step, path
+
+    @property
+    def exit_status(self) -> int:
+        """75 after SIGTERM (EX_TEMPFAIL: a scheduler may start the same command again)."""
+        return 75 if self.signal_number == signal.SIGTERM else 128 + self.signal_number
 
 
 def pretrain(

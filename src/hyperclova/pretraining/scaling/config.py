@@ -10,6 +10,7 @@ compute-optimal training beyond fixed training durations" (arXiv:2405.18392).
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hyperclova.configuration import at_least
 from hyperclova.model import GPTConfig, cost
 from hyperclova.pretraining.config import (
     CheckpointSection,
@@ -49,8 +50,7 @@ class RateSection:
     power: float
 
     def __post_init__(self) -> None:
-        if self.reference_width < 1:
-            raise ValueError(f"reference_width is {self.reference_width}; it must be at least 1")
+        at_least(self, 1, "reference_width")
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ class MarksSection:
     """Tokens of a cooldown over the tokens before it."""
 
     def __post_init__(self) -> None:
-        if self.first_tokens < 1:
-            raise ValueError(f"first_tokens is {self.first_tokens}; it must be at least 1")
+        at_least(self, 1, "first_tokens")
         if not 0 < self.cooldown <= 1:
             raise ValueError(f"cooldown is {self.cooldown}; it must be above 0 and at most 1")
 
@@ -79,9 +78,7 @@ class MeasureSection:
     """Evaluations from one mark to the next, that at the mark included."""
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "between_marks"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        at_least(self, 1, "tokens", "between_marks")
 
 
 @dataclass(frozen=True)
