@@ -75,6 +75,8 @@ class Engine:
             parameters=runner.parameters,
             tokenizer_fingerprint=self.tokenizer.fingerprint,
             created=int((directory / WEIGHTS).stat().st_mtime),
+            width=runner.config.width,
+            precision=str(runner.dtype).removeprefix("torch."),
         )
         self._encoding = threading.Lock()  # the morpheme analyser is not made for many threads
         self._scheduler = Scheduler(runner, self.tokenizer, rows)

@@ -9,7 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-FinishReason = Literal["stop", "length", "cancelled"]
+import numpy as np
+import numpy.typing as npt
+
+from hyperclova.inference.soft_prompt import SoftPrompt
+
+FinishReason = Literal["stop", "length", "deadline", "cancelled"]
+
+Prompt = str | tuple[str | int | SoftPrompt, ...]
+"""A text, or pieces one after another: token ids, texts, soft prompts. Pieces of text are
+tokenised each by itself."""
+
+Pooling = Literal["mean", "last"]
+
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,7 @@ class Sampling:
 class Request:
     """One prompt to continue."""
 
-    prompt: str | tuple[int, ...]
+    prompt: Prompt
     max_tokens: int = 16
     sampling: Sampling = field(default_factory=Sampling)
     stop: tuple[str, ...] = ()
@@ -53,6 +66,12 @@ class Request:
     """Log-probabilities of the chosen token and of this many most likely ones; None for none."""
     echo: bool = False
     """Give back the prompt (with its log-probabilities, if asked for) before the continuation."""
+    heal: bool | None = None
+    """Let the continuation finish a word that the prompt leaves open; None: the engine decides."""
+    deadline: float | None = None
+    """Seconds from submission after which the request ends with what it has."""
+    client: str = ""
+    """Who asks. Places go to clients in turn, so that many requests of one don't stall others."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +147,52 @@ class Score:
         return sum(self.logprobs)
 
 
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """What :meth:`Backend.input_gradients` says of one prompt and its target."""
+
+    loss: float
+    """The loss whose gradient this is, natural logarithm."""
+    logprobs: tuple[float, ...]
+    """Log-probability of each target token given the prompt and the target before it."""
+    gradient: Floats
+    """``(positions, width)``: d loss / d input embedding at the positions asked for."""
+
+
+@dataclass(frozen=True)
+class GradientRequest:
+    """A prompt, a target that should follow it, and a loss to differentiate."""
+
+    prompt: tuple[str | int | SoftPrompt, ...]
+    target: str | tuple[int, ...]
+    positions: Literal["soft", "all"] = "soft"
+    """Where the gradient is wanted: at the soft positions of the prompt, or at all of them."""
+    choices: tuple[str | tuple[int, ...], ...] = ()
+    """Rivals of the target. Empty: the loss is the target's mean negative log-likelihood a token
+    (language modelling). Else: cross-entropy of the target among target and rivals, each scored
+    by its summed log-probability (verbalizers)."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What an engine is doing at this moment."""
+
+    running: int
+    """Continuations being written."""
+    waiting: int
+    """Requests that wait for a place."""
+    cached_tokens: int
+    """Tokens of prompts whose keys and values are kept for requests to come."""
+    cache_bytes: int
+    """Memory of the kept keys and values."""
+    reused_tokens: int
+    """Prompt tokens that did not have to be read again, since the start."""
+    read_tokens: int
+    """Prompt tokens read, since the start."""
+    written_tokens: int
+    """Tokens written, since the start."""
+
+
 @dataclass(frozen=True)
 class ModelInformation:
     """What a client may want to know about the loaded model."""
@@ -139,6 +204,10 @@ class ModelInformation:
     tokenizer_fingerprint: str
     created: int
     """Seconds since the epoch at which the weights were written."""
+    width: int
+    """Of an embedding, and so of a soft prompt."""
+    precision: str
+    """In which the engine computes: float32, bfloat16, int8."""
 
 
 class Backend(Protocol):
@@ -159,4 +228,20 @@ class Backend(Protocol):
         """Completions of a batch, in order."""
         ...
 
-    def score(self, prompt: str, continuation: str) -> Score: ...
+    def score(self, prompt: Prompt, continuation: str) -> Score:
+        """How likely ``continuation`` is after ``prompt``."""
+        ...
+
+    def score_choices(self, prompt: Prompt, continuations: Sequence[str]) -> list[Score]:
+        """How likely each continuation is after the same prompt, which is read once."""
+        ...
+
+    def embed(self, prompts: Sequence[Prompt], pooling: Pooling = "mean") -> Floats:
+        """The last layer's states ``(prompts, width)``, mean of all positions or the last one's."""
+        ...
+
+    def input_gradients(self, requests: Sequence[GradientRequest]) -> list[Gradients]:
+        """Losses and their gradients with respect to input embeddings, in order."""
+        ...
+
+    def statistics(self) -> Statistics: ...
