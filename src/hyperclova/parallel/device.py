@@ -29,11 +29,12 @@ def choose_device(name: str) -> torch.device:
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The type of matrix products; ``auto`` is bfloat16 where the hardware computes in it."""
     if name == "auto":
-        return torch.bfloat16 if _computes_bfloat16(device) else torch.float32
+        return torch.bfloat16 if bfloat16_in_hardware(device) else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
-def _computes_bfloat16(device: torch.device) -> bool:
+def bfloat16_in_hardware(device: torch.device) -> bool:
+    """Whether matrix products in bfloat16 are computed as such, and so faster than in float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
