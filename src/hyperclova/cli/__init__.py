@@ -22,6 +22,8 @@ application = typer.Typer(
 _EXTRA_OF = {
     "torch": "engine",
     "safetensors": "engine",
+    "ctranslate2": "export",
+    "gguf": "export",
     "matplotlib": "report",
     "distributed": "corpus",
     "fsspec": "corpus",
@@ -64,6 +66,7 @@ def main() -> None:
 def _register_verbs() -> None:
     """Hang every verb on the application."""
     from hyperclova.cli import (
+        bench,
         corpus,
         export,
         generate,
@@ -83,4 +86,5 @@ def _register_verbs() -> None:
     application.add_typer(scaling.application)
     application.command()(export.export)
     application.command()(generate.generate)
+    application.add_typer(bench.application)
     application.command()(studio.studio)

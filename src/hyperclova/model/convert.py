@@ -82,8 +82,8 @@ def to_gpt2(state: Mapping[str, Tensor], config: GPTConfig) -> dict[str, Tensor]
     }
 
 
-def from_gpt2(state: Mapping[str, Tensor], config: GPTConfig, where: str) -> dict[str, Tensor]:
-    """A GPT-2 state dictionary under our names and shapes.
+def checked_gpt2(state: Mapping[str, Tensor], config: GPTConfig, where: str) -> dict[str, Tensor]:
+    """The parameters of a GPT-2 state dictionary under their full names, and nothing else.
 
     Names with or without the ``transformer.`` prefix are read (the bare ``GPT2Model`` has none).
 
@@ -94,20 +94,29 @@ def from_gpt2(state: Mapping[str, Tensor], config: GPTConfig, where: str) -> dic
         name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}": tensor
         for name, tensor in state.items()
     }
-    pairs = name_pairs(config.layers, config.query_key_norm)
-    missing = sorted(set(pairs.values()) - set(given))
+    names = set(name_pairs(config.layers, config.query_key_norm).values())
+    missing = sorted(names - set(given))
     if missing:
         raise UserError(f"{where}: parameter {missing[0]} is missing; is it a GPT-2 model?")
-    unknown = sorted(
-        name for name in set(given) - set(pairs.values()) if not name.endswith(_REDUNDANT)
-    )
+    unknown = sorted(name for name in set(given) - names if not name.endswith(_REDUNDANT))
     if unknown:
         raise UserError(f"{where}: unknown parameter {unknown[0]}; is it a GPT-2 model?")
     head = given.get("lm_head.weight")
     if head is not None and not head.equal(given["transformer.wte.weight"]):
         raise UserError(f"{where}: lm_head differs from the embedding; only tied heads are read")
+    return {name: tensor for name, tensor in given.items() if name in names}
+
+
+def from_gpt2(state: Mapping[str, Tensor], config: GPTConfig, where: str) -> dict[str, Tensor]:
+    """A GPT-2 state dictionary under our names and shapes.
+
+    Raises:
+        UserError: as for :func:`checked_gpt2`.
+    """
+    given = checked_gpt2(state, config, where)
     return {
-        ours: from_gpt2_tensor(ours, given[theirs], config.heads) for ours, theirs in pairs.items()
+        ours: from_gpt2_tensor(ours, given[theirs], config.heads)
+        for ours, theirs in name_pairs(config.layers, config.query_key_norm).items()
     }
 
 

@@ -20,10 +20,12 @@ from torch.overrides import TorchFunctionMode
 from hyperclova.durable import write_json
 from hyperclova.errors import UserError
 from hyperclova.model.convert import (
+    checked_gpt2,
     config_from_gpt2,
     config_to_gpt2,
     from_gpt2,
     name_pairs,
+    to_gpt2,
     to_gpt2_tensor,
 )
 from hyperclova.model.gpt import GPT, GPTConfig
@@ -75,6 +77,28 @@ def load_model(
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: weights do not fit {CONFIG}: {reason}") from None
     return model.eval()
+
+
+def load_gpt2(directory: Path | str) -> tuple[GPTConfig, dict[str, Tensor]]:
+    """The shape of a model directory and its tensors as they are stored: GPT-2's names and order.
+
+    The tensors are mapped from their files, so that memory is taken only by what is read.
+
+    Raises:
+        UserError: as for :func:`load_model`.
+    """
+    config = load_config(directory)
+    path, stored = _read_weights(Path(directory), "cpu")
+    tensors = checked_gpt2(stored, config, where=str(path))
+    with torch.device("meta"), _Undrawn():
+        expected = to_gpt2(GPT(config).state_dict(), config)
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise UserError(
+                f"{path}: weights do not fit {CONFIG}: {name} is {tuple(tensor.shape)}, "
+                f"not {tuple(expected[name].shape)}"
+            )
+    return config, tensors
 
 
 class _Undrawn(TorchFunctionMode):
