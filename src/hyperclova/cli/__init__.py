@@ -66,7 +66,6 @@ def main() -> None:
 def _register_verbs() -> None:
     """Hang every verb on the application."""
     from hyperclova.cli import (
-        bench,
         corpus,
         export,
         generate,
@@ -86,5 +85,4 @@ def _register_verbs() -> None:
     application.add_typer(scaling.application)
     application.command()(export.export)
     application.command()(generate.generate)
-    application.add_typer(bench.application)
     application.command()(studio.studio)
