@@ -11,11 +11,10 @@ which bytes, and a :class:`Constraint` (one for each continuation) says which id
     healed = heal(tokenizer, text)
     constraint = Constraint(vocabulary, healed.remainder)
     while ...:
-        scores = model(ids)                       # ids: healed.ids and what was chosen since
-        if constraint.allowed is not None:
-            scores[everything but constraint.allowed] = -inf
+        scores = model(ids)             # ids: healed.ids and what was chosen since
+        constraint.apply(scores)        # or by hand, with constraint.allowed and constraint.bias
         token = choose(scores)
-        new = constraint.accept(token)            # False: the token only repeats the prompt
+        new = constraint.accept(token)  # False: the token only repeats the prompt
 
 What a caller must see to:
 
@@ -31,7 +30,9 @@ What a caller must see to:
   healing.
 * **Room.** The remainder takes ``len(remainder)`` tokens at most (single bytes). Where ``len(ids) +
   len(remainder) + max_tokens`` does not fit into the context, the prompt is not healed.
-* **Log-probabilities** reported are the model's own, before ids are disallowed.
+* **Order.** The constraint comes after penalties and the request's own bias and before temperature,
+  top-k and top-p. Until ``allowed`` is None the text may not end: no control token is allowed.
+* **Log-probabilities** reported are the model's own, before the constraint.
 * **Pieces.** Of a prompt in pieces the last one is healed, and only if it is a text: ids are taken
   as they are, a soft prompt has no text. Healing never goes beyond the beginning of that piece. It
   may leave no ids at all; the model then starts as for an empty prompt.
@@ -50,6 +51,7 @@ from hyperclova.tokenizer.pretokenize import split_words
 from hyperclova.tokenizer.tokenizer import UNKNOWN
 
 Ids = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 LONGEST = 96
 """Bytes of the longest remainder: 32 Hangul syllables. A longer "word" is an address, a rule of
@@ -58,6 +60,9 @@ dashes or the like; to write it again would cost more than the seam."""
 # For tokenizers that cut as GPT-2's does: the last word with the space before it, or the white
 # space at the end. (To Python U+001C to U+001F are white space, too.)
 _LAST_WORD = re.compile(r" ?(?:\S|[\x1c-\x1f])+\Z|[^\S\x1c-\x1f]+\Z")
+
+
+_ZIPF_OFFSET = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +134,17 @@ class Vocabulary:
         self._ids = np.array([token for _, token in pairs], dtype=np.int64)
         self._of = dict(pairs)
         self._longest = max(map(len, self._bytes))
+        # Merges are learnt from the most frequent on, so an id is a rank, and by Zipf's law
+        # (Mandelbrot's form) a frequency.
+        shares = 1.0 / (np.arange(tokenizer.vocabulary_size) + _ZIPF_OFFSET)
+        shares /= shares[self._ids].sum()
+        self._log_shares = np.log(shares)
+        self._sums = np.concatenate([[0.0], np.cumsum(shares[self._ids])])
         self.token_bytes = tokenizer.token_bytes
 
     def beginning_with(self, data: bytes) -> Ids:
         """Ids whose bytes begin with ``data``, ascending."""
-        begin = bisect_left(self._bytes, data)
-        # Bytes that begin with `data` are those from it up to it with a last byte one higher.
-        end = len(self._bytes)
-        bound = data.rstrip(b"\xff")
-        if bound:
-            end = bisect_left(self._bytes, bound[:-1] + bytes([bound[-1] + 1]))
+        begin, end = self._range(data)
         return np.sort(self._ids[begin:end])
 
     def prefixes_of(self, data: bytes) -> Ids:
@@ -147,23 +153,81 @@ class Vocabulary:
         found = [self._of[data[:length]] for length in lengths if data[:length] in self._of]
         return np.array(found, dtype=np.int64)
 
+    def log_chances(self, data: bytes) -> Floats:
+        """``(len(data) + 1,)``: for each place, the natural logarithm of how likely tokens, drawn
+        one by one by their frequency alone, are to write ``data[place:]`` and perhaps more; -inf
+        where none can."""
+        result = np.full(len(data) + 1, -np.inf)
+        result[-1] = 0.0
+        for place in range(len(data) - 1, -1, -1):
+            begin, end = self._range(data[place:])
+            terms = [np.log(self._sums[end] - self._sums[begin])] if end > begin else []
+            for token in self.prefixes_of(data[place:]).tolist():
+                follows = result[place + len(self.token_bytes(token))]
+                terms.append(self._log_shares[token] + follows)
+            result[place] = np.logaddexp.reduce(terms, initial=-np.inf)
+        return result
+
+    def _range(self, data: bytes) -> tuple[int, int]:
+        # Bytes that begin with `data` are those from it up to it with a last byte one higher.
+        bound = data.rstrip(b"\xff")
+        following = bound[:-1] + bytes([bound[-1] + 1]) if bound else None
+        begin = bisect_left(self._bytes, data)
+        end = bisect_left(self._bytes, following) if following else len(self._bytes)
+        return begin, end
+
 
 class Constraint:
-    """Which ids may come next, so that what is written begins with ``remainder``."""
+    """Which ids may come next, so that what is written begins with ``remainder``.
+
+    Probabilities of allowed ids are not simply scaled up to one. An id that writes only a part of
+    the remainder is worth the model's probability for it *times* the chance that the rest of the
+    remainder will follow, and that chance is often tiny: the token for a space alone is frequent,
+    but what follows it is a digit or a Latin letter, never the syllable asked for. The exact chance
+    would take the model's word on every way to write the rest (Vieira et al. 2024,
+    arXiv:2412.03719). It is replaced by the frequencies of tokens (:meth:`Vocabulary.log_chances`),
+    which costs nothing and loses almost nothing: see docs/healing.md. The result is still not
+    exactly the model's distribution given the prompt's text, only close to it.
+    """
 
     def __init__(self, vocabulary: Vocabulary, remainder: bytes) -> None:
         """
         Args:
             remainder: of :func:`heal`; with none, everything is free from the start.
+
+        Raises:
+            ValueError: the vocabulary cannot spell ``remainder``; it can spell that of
+                :func:`heal`.
         """
         self._vocabulary = vocabulary
         self._remainder = remainder
-        self._allowed = self._find()
+        self._place = 0
+        self._chances = vocabulary.log_chances(remainder)
+        if self._chances[0] == -np.inf:
+            raise ValueError(f"no tokens spell {remainder!r}")
+        self._find()
 
     @property
     def allowed(self) -> Ids | None:
         """Ids that may come next, ascending and at least one; None: the remainder is written."""
         return self._allowed
+
+    @property
+    def bias(self) -> Floats:
+        """For each allowed id, what is added to its logit: the logarithm of the chance that the
+        rest of the remainder follows it, 0 for an id that writes all of it."""
+        return self._bias
+
+    def apply(self, scores: Floats) -> None:
+        """Constrain ``scores``, the logits ``(vocabulary,)`` of the next token, in place.
+
+        After penalties and the request's own bias, before temperature, top-k and top-p.
+        """
+        if self._allowed is None:
+            return
+        kept = scores[self._allowed] + self._bias
+        scores.fill(-np.inf)
+        scores[self._allowed] = kept
 
     def accept(self, token: int) -> bool:
         """Note the chosen token; whether it writes anything beyond the remainder.
@@ -173,19 +237,25 @@ class Constraint:
         """
         if self._allowed is None:
             return True
-        data = self._vocabulary.token_bytes(token)
-        rest = self._remainder
-        if not data or not (rest.startswith(data) or data.startswith(rest)):
+        if token not in self._allowed:
             raise ValueError(f"token {token} does not spell the open word of the prompt")
-        self._remainder = rest[len(data) :]
-        self._allowed = self._find()
-        return len(data) > len(rest)
+        self._place += len(self._vocabulary.token_bytes(token))
+        beyond = self._place > len(self._remainder)
+        self._find()
+        return beyond
 
-    def _find(self) -> Ids | None:
-        if not self._remainder:
-            return None
-        covering = self._vocabulary.beginning_with(self._remainder)
-        allowed = np.union1d(covering, self._vocabulary.prefixes_of(self._remainder))
-        if not allowed.size:
-            raise ValueError(f"no token spells {self._remainder!r}")
-        return allowed
+    def _find(self) -> None:
+        rest = self._remainder[self._place :]
+        self._allowed: Ids | None = None
+        self._bias: Floats = np.zeros(0)
+        if not rest:
+            return
+        whole = self._vocabulary.beginning_with(rest)
+        parts = self._vocabulary.prefixes_of(rest)
+        sizes = [len(self._vocabulary.token_bytes(token)) for token in parts.tolist()]
+        chances = self._chances[self._place + np.array(sizes, dtype=np.int64)]
+        possible = chances > -np.inf
+        ids = np.concatenate([whole, parts[possible]])
+        bias = np.concatenate([np.zeros(whole.size), chances[possible]])
+        order = np.argsort(ids)
+        self._allowed, self._bias = ids[order], bias[order]
