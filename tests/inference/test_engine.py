@@ -324,7 +324,7 @@ def test_leaving_a_stream_frees_its_rows(tiny_model_directory: Path, way: str) -
     with Engine(tiny_model_directory, rows=2) as engine:
         stream = engine.stream("옛날", max_tokens=100, n=ENDLESS)
         next(stream)
-        assert engine.running
+        assert engine.statistics().running
         if way == "close":
             stream.close()
             assert list(stream) == []
@@ -333,7 +333,7 @@ def test_leaving_a_stream_frees_its_rows(tiny_model_directory: Path, way: str) -
                 pass
         else:
             del stream
-        wait_until(lambda: engine.running == 0)
+        wait_until(lambda: engine.statistics().running == 0)
         assert engine.generate("오늘", max_tokens=3).completion_tokens == 3
 
 

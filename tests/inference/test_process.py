@@ -17,8 +17,8 @@ import pytest
 from hyperclova.errors import UserError
 from hyperclova.inference import Engine
 from hyperclova.inference.gather import gather
-from hyperclova.inference.process import EngineBusy, EngineDied, EngineProcess
-from hyperclova.inference.protocol import Chunk, Request, Sampling
+from hyperclova.inference.process import EngineProcess
+from hyperclova.inference.protocol import Chunk, EngineBusy, EngineDied, Request, Sampling
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]

@@ -1,11 +1,16 @@
-"""Keys and values of the tokens already read, and attention over them.
+"""Keys and values of the tokens already read, in chunks that sequences share, and attention.
 
-One :class:`KeyValueCache` belongs to one sequence and grows with it. Every sequence attends to
-its own keys by itself, so what a row computes does not depend on the rows beside it; the linear
-layers, which dominate the cost, run over all rows together.
+A sequence's keys and values lie in **chunks** of 256 positions. A full chunk is never written
+again, so any number of sequences may hold it; the last, partial one has one writer, and whoever
+else goes on from it copies the part it needs (copy on write).
+
+Attention runs sequence by sequence and, for a prompt, **block** by block of 64 positions counted
+from its beginning: what a token computes depends on the tokens before it and its place, not on
+what else runs, on how a prompt was cut into pieces, or on where its keys and values came from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,104 +18,185 @@ from torch.nn import functional
 
 from hyperclova.model import GPTConfig
 
-_GROWTH = 256  # tokens; a whole context for every short prompt would waste memory
+CHUNK = 256
+"""Positions whose keys and values are held, shared and given back together."""
+BLOCK = 64
+"""Positions of a prompt that are read, compared and reused together; divides ``CHUNK``."""
 
 
-class KeyValueCache:
-    """Keys and values of one sequence in all layers.
-
-    ``length`` tokens are stored. A forward pass writes the next ones layer by layer with
-    :meth:`extend`; :meth:`advance` makes them count once all layers have been written.
-    """
+class Chunk:
+    """Keys and values of ``CHUNK`` positions in all layers; memory comes as it is filled."""
 
     def __init__(self, config: GPTConfig, dtype: torch.dtype, device: torch.device) -> None:
-        self.length = 0
-        self._limit = config.context_length
-        # (key or value, layer, head, token, head width)
-        self._store = torch.empty(
-            2, config.layers, config.heads, 0, config.head_width, dtype=dtype, device=device
+        # (layer, key or value, head, position, head width)
+        self.store = torch.empty(
+            (config.layers, 2, config.heads, CHUNK, config.head_width), dtype=dtype, device=device
         )
+        # Views cost more than a row's share of a decoding step: they are made once.
+        self.layers = [(layer[0], layer[1]) for layer in self.store]
 
     @property
     def bytes(self) -> int:
-        """Memory held, in bytes."""
-        return self._store.nbytes
+        return self.store.nbytes
+
+    def copy(self, positions: int) -> "Chunk":
+        """A chunk of its own with the first ``positions``."""
+        twin = object.__new__(Chunk)
+        twin.store = torch.empty_like(self.store)
+        twin.store[:, :, :, :positions] = self.store[:, :, :, :positions]
+        twin.layers = [(layer[0], layer[1]) for layer in twin.store]
+        return twin
+
+
+class KeyValues:
+    """Keys and values of one sequence: ``length`` positions are stored."""
+
+    def __init__(
+        self,
+        config: GPTConfig,
+        dtype: torch.dtype,
+        device: torch.device,
+        chunks: Sequence[Chunk] = (),
+        length: int = 0,
+    ) -> None:
+        """
+        Args:
+            chunks: shared ones that hold the first ``length`` positions.
+        """
+        self._config, self._dtype, self._device = config, dtype, device
+        self.chunks = list(chunks)
+        self.length = length
+        self._mine = False  # whether positions may be written behind `length` in the last chunk
+
+    def fork(self) -> "KeyValues":
+        """A sequence that shares all that is stored so far and goes on by itself."""
+        return KeyValues(self._config, self._dtype, self._device, self.chunks, self.length)
 
     def reserve(self, tokens: int) -> None:
-        """Make room for so many tokens beyond ``length``.
+        """Make room for so many positions beyond ``length``.
 
         Raises:
             ValueError: they do not fit into the model's context.
         """
-        needed = self.length + tokens
-        if needed > self._limit:
-            raise ValueError(f"{needed} tokens do not fit into a context of {self._limit}")
-        capacity = self._store.shape[3]
-        if needed <= capacity:
-            return
-        capacity = min(self._limit, -(-needed // _GROWTH) * _GROWTH)
-        store = self._store.new_empty(*self._store.shape[:3], capacity, self._store.shape[4])
-        store[:, :, :, : self.length] = self._store[:, :, :, : self.length]
-        self._store = store
-
-    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the next tokens' ``(heads, time, head_width)`` keys and values of one layer.
-
-        Returns:
-            Views of all keys and all values so far, ``(heads, length + time, head_width)``.
-        """
-        end = self.length + key.shape[1]
-        keys, values = self._store[0, layer, :, :end], self._store[1, layer, :, :end]
-        keys[:, self.length :] = key
-        values[:, self.length :] = value
-        return keys, values
-
-    def advance(self, tokens: int) -> None:
-        """Count so many tokens that all layers have written."""
-        self.length += tokens
-
-    def copy(self) -> "KeyValueCache":
-        """The same content in its own memory: how continuations share one prompt."""
-        twin = object.__new__(KeyValueCache)
-        twin.length, twin._limit = self.length, self._limit
-        twin._store = self._store[:, :, :, : self.length].clone()
-        return twin
+        end = self.length + tokens
+        if end > self._config.context_length:
+            raise ValueError(
+                f"{end} tokens do not fit into a context of {self._config.context_length}"
+            )
+        used = self.length % CHUNK
+        if used and not self._mine:
+            self.chunks[-1] = self.chunks[-1].copy(used)
+        while len(self.chunks) * CHUNK < end:
+            self.chunks.append(Chunk(self._config, self._dtype, self._device))
+        self._mine = True
 
 
-class PrefillAttention:
-    """``attend`` for the next tokens of one sequence: to all before them and among themselves."""
+@dataclass(frozen=True)
+class Span:
+    """The next ``tokens`` positions of one sequence, for which room has been reserved."""
 
-    def __init__(self, cache: KeyValueCache, tokens: int) -> None:
-        cache.reserve(tokens)
-        self._cache = cache
-        past = cache.length
-        self._mask: Tensor | None = None
-        if past:  # the causal triangle, moved right by what has been read before
-            self._mask = torch.ones(tokens, past + tokens, dtype=torch.bool).tril(past)
+    cache: KeyValues
+    tokens: int
+
+
+class SpanAttention:
+    """``attend`` for the spans of several sequences, laid one after another in one row.
+
+    After the forward pass, :meth:`advance` makes the written positions count.
+    """
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self._spans = spans
+        self._pieces = list(_pieces(spans))
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        keys, values = self._cache.extend(layer, key[0], value[0])
-        mask = None if self._mask is None else self._mask.to(query.device)
-        return functional.scaled_dot_product_attention(
-            query, keys[None], values[None], attn_mask=mask, is_causal=mask is None
+        if len(self._pieces) == 1:
+            return self._pieces[0].attend(layer, query, key[0], value[0])
+        return torch.cat(
+            [
+                piece.attend(
+                    layer,
+                    query[:, :, piece.begin : piece.end],
+                    key[0, :, piece.begin : piece.end],
+                    value[0, :, piece.begin : piece.end],
+                )
+                for piece in self._pieces
+            ],
+            dim=2,
         )
 
+    def advance(self) -> None:
+        for span in self._spans:
+            span.cache.length += span.tokens
 
-class DecodeAttention:
-    """``attend`` for one token of each of several sequences."""
 
-    def __init__(self, caches: Sequence[KeyValueCache]) -> None:
-        for cache in caches:
-            cache.reserve(1)
-        self._caches = caches
+class _Piece:
+    """Neighbouring positions of one sequence within one block."""
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        rows = []
-        for row, cache in enumerate(self._caches):
-            keys, values = cache.extend(layer, key[row], value[row])
-            rows.append(
-                functional.scaled_dot_product_attention(
-                    query[row : row + 1], keys[None], values[None]
-                )
-            )
-        return torch.cat(rows)
+    def __init__(self, begin: int, tokens: int, chunks: Sequence[Chunk], place: int) -> None:
+        """
+        Args:
+            begin: where they stand among all the tokens of this pass.
+            place: the first one's place in the last of ``chunks``.
+        """
+        self.begin, self.end = begin, begin + tokens
+        self._before, self._chunk = chunks[:-1], chunks[-1]
+        self._place, self._until = place, place + tokens
+        self._mask: Tensor | None = None
+        if tokens > 1:
+            store = self._chunk.store
+            unseen = torch.ones(tokens, self._until, dtype=torch.bool).triu(place + 1)
+            self._mask = torch.zeros(tokens, self._until, dtype=store.dtype)
+            self._mask = self._mask.masked_fill_(unseen, float("-inf")).to(store.device)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Store keys and values ``(heads, tokens, head_width)``; attend from ``query``
+        ``(1, heads, tokens, head_width)`` to all that stands before each."""
+        keys, values = self._chunk.layers[layer]
+        keys[:, self._place : self._until] = key
+        values[:, self._place : self._until] = value
+        keys, values = keys[None, :, : self._until], values[None, :, : self._until]
+        before = [
+            (each.layers[layer][0][None], each.layers[layer][1][None]) for each in self._before
+        ]
+        if query.device.type != "cpu":
+            return self._attend_joined(query, [*before, (keys, values)])
+        last = _flash(query, keys, values, attn_mask=self._mask)
+        if not before:
+            return last[0]
+        # Softmax over all keys from softmaxes over each chunk's: weigh each chunk's result by its
+        # share of the sum of exponentials (Dao et al. 2022, arXiv:2205.14135, §3.1).
+        parts = [*(_flash(query, *each) for each in before), last]
+        shares = torch.stack([sums for _, sums in parts]).softmax(0).unsqueeze(-1)
+        return torch.stack([attended for attended, _ in parts]).mul_(shares).sum(0)
+
+    def _attend_joined(self, query: Tensor, chunks: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        keys = torch.cat([keys for keys, _ in chunks], dim=2)
+        values = torch.cat([values for _, values in chunks], dim=2)
+        mask = self._mask
+        if mask is not None and len(chunks) > 1:
+            mask = functional.pad(mask, (keys.shape[2] - self._until, 0))
+        return functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+
+
+def _pieces(spans: Sequence[Span]) -> Iterator[_Piece]:
+    at = 0
+    for span in spans:
+        position = span.cache.length
+        end = position + span.tokens
+        while position < end:
+            until = min(end, (position // BLOCK + 1) * BLOCK)
+            chunks = span.cache.chunks[: position // CHUNK + 1]
+            yield _Piece(at, until - position, chunks, position % CHUNK)
+            at += until - position
+            position = until
+
+
+def _flash(
+    query: Tensor, keys: Tensor, values: Tensor, attn_mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Attended values and the logarithms of the sums of exponentials ``(1, heads, tokens)``."""
+    both: tuple[Tensor, Tensor] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query, keys, values, attn_mask=attn_mask
+    )
+    return both

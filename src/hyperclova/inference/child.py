@@ -1,8 +1,8 @@
 """The engine's process: ``python -m hyperclova.inference.child``, started by ``EngineProcess``.
 
-It lives no longer than the process that started it. Messages in: ``stream``, ``score``,
-``cancel``. Messages out: ``ready`` or ``failed`` once; then ``chunk``, ``score``, and one ``end``
-or ``error`` for each request.
+It lives no longer than the process that started it. Messages in: ``stream``, ``cancel``, and the
+questions ``score``, ``embed``, ``gradients``, ``statistics``. Messages out: ``ready`` or ``failed``
+once; then ``chunk``, ``answer``, and one ``end`` or ``error`` for each request.
 """
 
 import argparse
@@ -17,18 +17,18 @@ import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hyperclova.errors import UserError
 from hyperclova.inference import wire
-from hyperclova.inference.protocol import Chunk
+from hyperclova.inference.protocol import Chunk, EngineBusy
 
 if TYPE_CHECKING:
     from hyperclova.inference.engine import Engine
     from hyperclova.inference.jobs import Job
 
 _PR_SET_PDEATHSIG = 1
-_SCORERS = 4  # scores under way at once; each waits in a thread
+_ANSWERERS = 16  # questions under way at once; each waits in a thread
 
 
 def main() -> NoReturn:
@@ -36,6 +36,8 @@ def main() -> NoReturn:
     parser.add_argument("--directory", required=True)
     parser.add_argument("--name")
     parser.add_argument("--rows", type=int, required=True)
+    parser.add_argument("--precision")
+    parser.add_argument("--cache-bytes", type=int, required=True)
     parser.add_argument("--socket", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args()
@@ -45,7 +47,13 @@ def main() -> NoReturn:
         # Here, not above: until now nothing that takes seconds has been imported.
         from hyperclova.inference.engine import Engine
 
-        engine = Engine(arguments.directory, arguments.name, rows=arguments.rows)
+        engine = Engine(
+            arguments.directory,
+            arguments.name,
+            precision=arguments.precision,
+            rows=arguments.rows,
+            cache_bytes=arguments.cache_bytes,
+        )
     except Exception as error:
         if not isinstance(error, UserError):
             traceback.print_exc()
@@ -69,7 +77,14 @@ def _die_with(parent: int) -> None:
 
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+    known = isinstance(error, UserError | EngineBusy)
+    return text if known else f"{type(error).__name__}: {text}"
+
+
+def _kind(error: BaseException) -> str:
+    if isinstance(error, UserError):
+        return "user"
+    return "busy" if isinstance(error, EngineBusy) else "failure"
 
 
 class _Connection:
@@ -119,7 +134,7 @@ class _Service:
     def __init__(self, engine: "Engine", connection: _Connection) -> None:
         self._engine, self._connection = engine, connection
         self._jobs: dict[int, Job] = {}
-        self._scorers = ThreadPoolExecutor(_SCORERS)
+        self._answerers = ThreadPoolExecutor(_ANSWERERS)
 
     def run(self) -> NoReturn:
         while True:
@@ -128,12 +143,16 @@ class _Service:
             match message["type"]:
                 case "stream":
                     self._stream(call, message)
-                case "score":
-                    self._scorers.submit(self._score, call, message)
+                case "statistics":
+                    answer = wire.statistics_to_plain(self._engine.statistics())
+                    self._connection.send({"type": "answer", "id": call, "answer": answer})
+                    self._end(call, None)
                 case "cancel":
                     # It may have ended while the message was on its way.
                     if job := self._jobs.get(call):
                         job.cancel()
+                case _:
+                    self._answerers.submit(self._answer, call, message)
 
     def _stream(self, call: int, message: wire.Message) -> None:
         try:
@@ -149,16 +168,30 @@ class _Service:
         if job.ended:  # perhaps before it was noted, so that its end removed nothing
             self._jobs.pop(call, None)
 
-    def _score(self, call: int, message: wire.Message) -> None:
+    def _answer(self, call: int, message: wire.Message) -> None:
         try:
-            score = self._engine.score(message["prompt"], message["continuation"])
+            answer = self._find(message)
         except Exception as error:
             self._end(call, error)
         else:
-            self._connection.send(
-                {"type": "score", "id": call, "score": wire.score_to_plain(score)}
-            )
+            self._connection.send({"type": "answer", "id": call, "answer": answer})
             self._end(call, None)
+
+    def _find(self, message: wire.Message) -> Any:
+        engine = self._engine
+        match message["type"]:
+            case "score":
+                prompt = wire.prompt_from_plain(message["prompt"])
+                scores = engine.score_choices(prompt, message["continuations"])
+                return [wire.score_to_plain(score) for score in scores]
+            case "embed":
+                prompts = [wire.prompt_from_plain(prompt) for prompt in message["prompts"]]
+                return wire.array_to_plain(engine.embed(prompts, message["pooling"]))
+            case "gradients":
+                requests = [wire.gradient_request_from_plain(each) for each in message["requests"]]
+                return [wire.gradients_to_plain(each) for each in engine.input_gradients(requests)]
+            case kind:
+                raise ValueError(f"no such question: {kind}")
 
     def _chunk(self, call: int, chunk: Chunk) -> None:
         self._connection.send({"type": "chunk", "id": call, "chunk": wire.chunk_to_plain(chunk)})
@@ -168,13 +201,13 @@ class _Service:
         if error is None:
             self._connection.send({"type": "end", "id": call})
             return
-        if not isinstance(error, UserError):
+        if _kind(error) == "failure":
             traceback.print_exception(error)
         self._connection.send(
             {
                 "type": "error",
                 "id": call,
-                "user": isinstance(error, UserError),
+                "kind": _kind(error),
                 "message": _one_line(error),
             }
         )

@@ -6,30 +6,42 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
+import numpy as np
 import torch
 
 from hyperclova.errors import UserError
 from hyperclova.inference.gather import gather
-from hyperclova.inference.jobs import Job
+from hyperclova.inference.gradients import Differentiator
+from hyperclova.inference.jobs import Embedding, Generation, Job, Scoring
+from hyperclova.inference.prompt import Symbols, symbols_of
 from hyperclova.inference.protocol import (
     Chunk,
     Completion,
+    Floats,
+    GradientRequest,
+    Gradients,
     ModelInformation,
+    Pooling,
+    Precision,
+    Prompt,
     Request,
     Sampling,
     Score,
-    TokenResult,
+    Statistics,
 )
 from hyperclova.inference.runner import Runner
 from hyperclova.inference.scheduler import Scheduler
-from hyperclova.inference.validation import check_prompt, check_request
+from hyperclova.inference.validation import check_length, check_pieces, check_request
 from hyperclova.model.directory import WEIGHTS
 from hyperclova.tokenizer import Tokenizer
+
+T = TypeVar("T")
 
 _SAMPLING_OPTIONS = frozenset(field.name for field in fields(Sampling))
 
@@ -43,12 +55,15 @@ class Engine:
     Args:
         directory: a model directory with its tokenizer.
         name: what to call the model; the directory's name if None.
-        device, dtype: where and in which precision to run; by default CUDA in bfloat16 where
-            there is any, else the CPU in float32.
-        rows: the most continuations written at once; more wait their turn.
+        device, precision: where and how to compute; by default CUDA in bfloat16 where there is
+            any, else the CPU in float32.
+        rows: the most continuations written and prompts read at once; more wait their turn.
+        waiting: the most requests that may wait; more are refused.
+        cache_bytes: memory for keys and values of prompts that may come again; 0 keeps none.
 
     Raises:
-        UserError: the directory holds no model that can be loaded.
+        UserError: the directory holds no model that can be loaded, or the device cannot compute
+            in that precision.
     """
 
     def __init__(
@@ -57,11 +72,13 @@ class Engine:
         name: str | None = None,
         *,
         device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        precision: Precision | None = None,
         rows: int = 16,
+        waiting: int = 4096,
+        cache_bytes: int = 1 << 30,
     ) -> None:
         self.directory = directory = Path(directory)
-        runner = Runner(directory, device, dtype)
+        runner = Runner(directory, device, precision)
         self.tokenizer = Tokenizer.load(directory)
         if self.tokenizer.vocabulary_size > runner.config.vocab_size:
             raise UserError(
@@ -76,10 +93,13 @@ class Engine:
             tokenizer_fingerprint=self.tokenizer.fingerprint,
             created=int((directory / WEIGHTS).stat().st_mtime),
             width=runner.config.width,
-            precision=str(runner.dtype).removeprefix("torch."),
+            precision=runner.precision,
         )
         self._encoding = threading.Lock()  # the morpheme analyser is not made for many threads
-        self._scheduler = Scheduler(runner, self.tokenizer, rows)
+        self._scheduler = Scheduler(runner, self.tokenizer, rows, waiting, cache_bytes)
+        self._differentiator = Differentiator(
+            directory, self.tokenizer, device=runner.device, encoding=self._encoding
+        )
         # Also runs at exit, so that no thread computes while the interpreter is taken down.
         self._close = weakref.finalize(self, self._scheduler.close)
 
@@ -93,10 +113,9 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def running(self) -> int:
-        """Continuations being written now."""
-        return self._scheduler.running
+    def statistics(self) -> Statistics:
+        """What the engine is doing at this moment."""
+        return self._scheduler.statistics()
 
     @overload
     def generate(self, requests: str, **options: Any) -> Completion: ...
@@ -143,84 +162,158 @@ class Engine:
         request: Request,
         on_chunk: Callable[[Chunk], None],
         on_end: Callable[[BaseException | None], None],
-        *,
-        measure_from: int = 0,
     ) -> Job:
         """Continue a prompt and report by calling back, on the engine's thread.
 
         The callbacks must not block; ``on_end`` is called once, with the error if there was one.
         The returned job's ``cancel()`` stops the work.
 
-        Args:
-            measure_from: when a prompt is echoed with log-probabilities, leave them out for the
-                tokens before this one, which saves their cost.
-
         Raises:
             UserError: as for :meth:`generate`.
+            EngineBusy: too many requests are waiting.
         """
         check_request(request, self.model)
-        prompt = self._ids(request.prompt)
-        check_prompt(prompt, request.max_tokens, self.model)
+        prompt = self._symbols(request.prompt)
+        check_length(len(prompt), request.max_tokens, self.model)
         seed = request.sampling.seed
-        job = Job(
+        job = Generation(
             request,
             prompt,
             secrets.randbits(63) if seed is None else seed,
+            self.model.vocabulary_size,
             on_chunk,
             on_end,
-            added=0 if request.prompt else 1,
-            measure_from=measure_from,
         )
         self._scheduler.submit(job)
         return job
 
-    def score(self, prompt: str, continuation: str) -> Score:
+    def score(self, prompt: Prompt, continuation: str) -> Score:
         """How likely ``continuation`` is after ``prompt``.
 
-        Computed as an echoed prompt's log-probabilities are, by the same code. The joined text
-        is tokenised as a whole if a token begins where the continuation does, so the numbers
-        are those of an echo of the joined text; else the two are tokenised apart, so that no
-        token of the continuation holds a part of the prompt. After an empty prompt, the
+        The joined text is tokenised as a whole if a token begins where the continuation does, so
+        the numbers are those of an echo of the joined text; else the two are tokenised apart, so
+        that no token of the continuation holds a part of the prompt. After an empty prompt, the
         continuation is scored as the beginning of a document.
 
         Raises:
             UserError: the two together do not fit into the context.
+            EngineBusy: too many requests are waiting.
         """
-        ids, begin = self._joined(prompt, continuation)
-        request = Request(ids, max_tokens=0, echo=True, logprobs=1)
-        tokens: list[TokenResult] = []
-        with ChunkStream(
-            lambda chunk, end: self.submit(request, chunk, end, measure_from=begin)
-        ) as stream:
-            for chunk in stream:
-                tokens += chunk.tokens
-        scored = [_scored(token) for token in tokens[begin:]]
-        return Score(
-            ids[begin:],
-            tuple(logprob for logprob, _ in scored),
-            all(logprob >= best for logprob, best in scored),
-        )
+        return self.score_choices(prompt, [continuation])[0]
 
-    def _ids(self, prompt: str | tuple[int, ...]) -> tuple[int, ...]:
-        if isinstance(prompt, str):
-            with self._encoding:
-                prompt = tuple(self.tokenizer.encode(prompt))
-        # Nothing can be predicted from nothing: a document begins after an end-of-text token.
-        return tuple(prompt) or (self.tokenizer.end_of_text_id,)
+    def score_choices(self, prompt: Prompt, continuations: Sequence[str]) -> list[Score]:
+        """How likely each of several continuations is after the same prompt.
 
-    def _joined(self, prompt: str, continuation: str) -> tuple[tuple[int, ...], int]:
-        """Token ids of both, and where the continuation's begin."""
+        Each score is the one that :meth:`score` gives; the prompt is read once, and the
+        continuations go on from it in one pass.
+
+        Raises:
+            UserError: the prompt and a continuation do not fit into the context.
+            EngineBusy: too many requests are waiting.
+        """
+        # A tokenizer that looks at whole words may give a prompt other ids before another
+        # continuation; there are as many prompts to be read as there are ways to begin.
+        groups: dict[tuple[object, ...], tuple[Symbols, list[int], list[tuple[int, ...]]]] = {}
+        for index, continuation in enumerate(continuations):
+            symbols, tokens = self._joined(prompt, continuation)
+            check_length(len(symbols) + len(tokens), 0, self.model)
+            _, places, endings = groups.setdefault(symbols.sequence, (symbols, [], []))
+            places.append(index)
+            endings.append(tokens)
+        scores: list[Score | None] = [None] * len(continuations)
+        waiting = [
+            (places, self._answer(self._scoring(symbols, endings)))
+            for symbols, places, endings in groups.values()
+        ]
+        for places, answer in waiting:
+            for place, score in zip(places, answer(), strict=True):
+                scores[place] = score
+        return [score for score in scores if score is not None]
+
+    def embed(self, prompts: Sequence[Prompt], pooling: Pooling = "mean") -> Floats:
+        """The states behind the last layer's norm ``(prompts, width)``.
+
+        Args:
+            pooling: the mean over all positions, or the last one's state.
+
+        Raises:
+            UserError: a prompt does not fit into the context.
+            EngineBusy: too many requests are waiting.
+        """
+        symbols = [self._symbols(prompt) for prompt in prompts]
+        for each in symbols:
+            check_length(len(each), 0, self.model)
+        answers = [self._answer(self._embedding(each, pooling)) for each in symbols]
+        rows = [answer() for answer in answers]
+        return np.stack(rows) if rows else np.empty((0, self.model.width), dtype=np.float32)
+
+    def input_gradients(self, requests: Sequence[GradientRequest]) -> list[Gradients]:
+        """Losses and their gradients with respect to input embeddings, in order.
+
+        Computed on the caller's thread, beside what the engine writes.
+
+        Raises:
+            UserError: a request does not fit into the context or into memory, or is malformed.
+        """
+        return self._differentiator.gradients(requests)
+
+    def _scoring(
+        self, prompt: Symbols, endings: Sequence[tuple[int, ...]]
+    ) -> Callable[[Callable[[list[Score]], None], Callable[[BaseException | None], None]], Job]:
+        return lambda answer, end: Scoring(prompt, endings, self.model.vocabulary_size, answer, end)
+
+    def _embedding(
+        self, prompt: Symbols, pooling: Pooling
+    ) -> Callable[[Callable[[Floats], None], Callable[[BaseException | None], None]], Job]:
+        return lambda answer, end: Embedding(prompt, pooling, answer, end)
+
+    def _answer(
+        self,
+        make: Callable[[Callable[[T], None], Callable[[BaseException | None], None]], Job],
+    ) -> Callable[[], T]:
+        """Submit a job that gives one answer; the function returned waits for it."""
+        future: Future[T] = Future()
+        answers: list[T] = []
+
+        def end(error: BaseException | None) -> None:
+            if error is None:
+                future.set_result(answers[0])
+            else:
+                future.set_exception(error)
+
+        job = make(answers.append, end)
+        self._scheduler.submit(job)
+
+        def wait() -> T:
+            try:
+                return future.result()
+            except BaseException:
+                job.cancel()  # an interrupted caller
+                raise
+
+        return wait
+
+    def _encode(self, text: str) -> list[int]:
+        with self._encoding:
+            return self.tokenizer.encode(text)
+
+    def _symbols(self, prompt: Prompt) -> Symbols:
+        if not isinstance(prompt, str):
+            check_pieces(prompt, self.model)
+        return symbols_of(prompt, self._encode, self.tokenizer.end_of_text_id)
+
+    def _joined(self, prompt: Prompt, continuation: str) -> tuple[Symbols, tuple[int, ...]]:
+        """Symbols of the prompt, and token ids of the continuation."""
+        if not isinstance(prompt, str):
+            return self._symbols(prompt), tuple(self._encode(continuation))
         with self._encoding:
             encoding = self.tokenizer.encode_with_offsets(prompt + continuation)
         starts = [start for start, _ in encoding.offsets]
         if prompt and len(prompt) in starts:
             begin = starts.index(len(prompt))
             if begin and encoding.offsets[begin - 1][1] == len(prompt):
-                return tuple(encoding.ids), begin
-        before = self._ids(prompt)
-        with self._encoding:
-            after = tuple(self.tokenizer.encode(continuation))
-        return before + after, len(before)
+                return Symbols(tuple(encoding.ids[:begin])), tuple(encoding.ids[begin:])
+        return self._symbols(prompt), tuple(self._encode(continuation))
 
 
 class ChunkStream(Iterator[Chunk]):
@@ -265,13 +358,6 @@ class ChunkStream(Iterator[Chunk]):
     def __del__(self) -> None:
         if hasattr(self, "_job"):  # not if the request was refused
             self._job.cancel()
-
-
-def _scored(token: TokenResult) -> tuple[float, float]:
-    """A token's log-probability and that of the most likely one."""
-    best = token.top[0].logprob
-    assert token.logprob is not None and best is not None  # only a prompt's first token has none
-    return token.logprob, best
 
 
 class _End:

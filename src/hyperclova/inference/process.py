@@ -12,33 +12,37 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hyperclova.errors import UserError
 from hyperclova.inference import wire
-from hyperclova.inference.protocol import Chunk, ModelInformation, Request, Score
+from hyperclova.inference.protocol import (
+    Chunk,
+    EngineBusy,
+    EngineDied,
+    EngineError,
+    Floats,
+    GradientRequest,
+    Gradients,
+    ModelInformation,
+    Pooling,
+    Precision,
+    Prompt,
+    Request,
+    Score,
+    Statistics,
+)
 
 State = Literal["loading", "ready", "restarting", "failed", "stopped"]
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds before a restart; doubles with each death
 _STEADY = 60.0  # seconds of work after which earlier deaths are forgotten
 _FRUITLESS_STARTS = 3  # deaths before the model was ready, after which we give up
+_ERRORS = {"user": UserError, "busy": EngineBusy, "failure": EngineError}
 _FAREWELL = 1.0  # seconds a child may take to end by itself; it has nothing to save
-
-
-class EngineError(Exception):
-    """The engine cannot answer now; the message says why."""
-
-
-class EngineDied(EngineError):  # noqa: N818 -- an event, told as one
-    """The engine's process ended while it was answering, or there is none."""
-
-
-class EngineBusy(EngineError):  # noqa: N818
-    """Too many requests are under way already."""
 
 
 class EngineProcess:
@@ -47,7 +51,9 @@ class EngineProcess:
     Args:
         directory: the model directory.
         name: what to call the model; the directory's name if None.
+        precision: in which to compute; None is the engine's own choice.
         rows: the most continuations written at once.
+        cache_bytes: memory for keys and values of prompts that may come again.
         limit: the most requests under way or waiting; further ones are refused.
         patience: seconds a request waits for a model that is still loading.
     """
@@ -57,11 +63,18 @@ class EngineProcess:
         directory: Path | str,
         name: str | None = None,
         *,
+        precision: Precision | None = None,
         rows: int = 16,
+        cache_bytes: int = 1 << 30,
         limit: int = 512,
         patience: float = 120.0,
     ) -> None:
-        self._directory, self._name, self._rows = Path(directory), name, rows
+        self._directory = Path(directory)
+        self._options = ["--rows", str(rows), "--cache-bytes", str(cache_bytes)]
+        if name is not None:
+            self._options += ["--name", name]
+        if precision is not None:
+            self._options += ["--precision", precision]
         self._limit, self._patience = limit, patience
         self._state: State = "stopped"
         self._message = "the engine has not been started"
@@ -133,19 +146,60 @@ class EngineProcess:
             async for answer in answers:
                 yield wire.chunk_from_plain(answer["chunk"])
 
-    async def score(self, prompt: str, continuation: str) -> Score:
+    async def score(self, prompt: Prompt, continuation: str) -> Score:
         """How likely a continuation is, as :meth:`hyperclova.inference.Engine.score` says it.
 
         Raises:
             UserError, EngineBusy, EngineDied: as for :meth:`stream`.
         """
-        message = {"type": "score", "prompt": prompt, "continuation": continuation}
-        async with contextlib.aclosing(self._call(message)) as answers:
-            async for answer in answers:
-                return wire.score_from_plain(answer["score"])
-        raise EngineError("the engine gave no score")
+        return (await self.score_choices(prompt, [continuation]))[0]
+
+    async def score_choices(self, prompt: Prompt, continuations: Sequence[str]) -> list[Score]:
+        """How likely each continuation is after the same prompt, which is read once.
+
+        Raises:
+            UserError, EngineBusy, EngineDied: as for :meth:`stream`.
+        """
+        question = {"prompt": wire.prompt_to_plain(prompt), "continuations": list(continuations)}
+        answer = await self._ask("score", question)
+        return [wire.score_from_plain(score) for score in answer]
+
+    async def embed(self, prompts: Sequence[Prompt], pooling: Pooling = "mean") -> Floats:
+        """The states behind the last layer's norm, ``(prompts, width)``.
+
+        Raises:
+            UserError, EngineBusy, EngineDied: as for :meth:`stream`.
+        """
+        plain = [wire.prompt_to_plain(prompt) for prompt in prompts]
+        return wire.array_from_plain(
+            await self._ask("embed", {"prompts": plain, "pooling": pooling})
+        )
+
+    async def input_gradients(self, requests: Sequence[GradientRequest]) -> list[Gradients]:
+        """Losses and their gradients with respect to input embeddings, in order.
+
+        Raises:
+            UserError, EngineBusy, EngineDied: as for :meth:`stream`.
+        """
+        plain = [wire.gradient_request_to_plain(request) for request in requests]
+        answer = await self._ask("gradients", {"requests": plain})
+        return [wire.gradients_from_plain(each) for each in answer]
+
+    async def statistics(self) -> Statistics:
+        """What the engine is doing at this moment.
+
+        Raises:
+            EngineDied: as for :meth:`stream`.
+        """
+        return wire.statistics_from_plain(await self._ask("statistics", {}))
 
     # -- one request -------------------------------------------------------------------------------
+
+    async def _ask(self, kind: str, question: wire.Message) -> Any:
+        async with contextlib.aclosing(self._call({**question, "type": kind})) as answers:
+            async for answer in answers:
+                return answer["answer"]
+        raise EngineError("the engine gave no answer")
 
     async def _call(self, message: wire.Message) -> AsyncGenerator[wire.Message, None]:
         """Send a request and give out the answers to it."""
@@ -168,8 +222,7 @@ class EngineProcess:
                 if answer["type"] == "end":
                     return
                 if answer["type"] == "error":
-                    kind = UserError if answer["user"] else EngineError
-                    raise kind(answer["message"])
+                    raise _ERRORS[answer["kind"]](answer["message"])
                 yield answer
         finally:
             self._under_way -= 1
@@ -245,9 +298,8 @@ class EngineProcess:
             try:
                 child = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-P", "-m", "hyperclova.inference.child"),
-                    *("--directory", str(self._directory), "--rows", str(self._rows)),
+                    *("--directory", str(self._directory), *self._options),
                     *("--socket", str(theirs.fileno()), "--parent", str(os.getpid())),
-                    *(("--name", self._name) if self._name is not None else ()),
                     pass_fds=[theirs.fileno()],
                     stdin=DEVNULL,
                     stdout=DEVNULL,

@@ -14,6 +14,19 @@ import numpy.typing as npt
 
 from hyperclova.inference.soft_prompt import SoftPrompt
 
+
+class EngineError(Exception):
+    """The engine cannot answer now; the message says why."""
+
+
+class EngineDied(EngineError):  # noqa: N818 -- an event, told as one
+    """The engine's process ended while it was answering, or there is none."""
+
+
+class EngineBusy(EngineError):  # noqa: N818
+    """Too many requests are under way already."""
+
+
 FinishReason = Literal["stop", "length", "deadline", "cancelled"]
 
 Prompt = str | tuple[str | int | SoftPrompt, ...]
@@ -21,6 +34,8 @@ Prompt = str | tuple[str | int | SoftPrompt, ...]
 tokenised each by itself."""
 
 Pooling = Literal["mean", "last"]
+
+Precision = Literal["float32", "bfloat16", "int8"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -207,7 +222,7 @@ class ModelInformation:
     width: int
     """Of an embedding, and so of a soft prompt."""
     precision: str
-    """In which the engine computes: float32, bfloat16, int8."""
+    """In which the engine computes: a :data:`Precision`, or empty where nobody says."""
 
 
 class Backend(Protocol):

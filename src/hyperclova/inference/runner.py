@@ -1,48 +1,19 @@
-"""The model as the engine runs it: on a device, in a precision, with packed matrices.
+"""The model as the engine runs it: on a device, in a precision, with packed matrices."""
 
-On CPUs the matrices are packed once for oneDNN. That is faster than the default path for the few
-rows of a decoding step (twice as fast at 4 to 16 rows on an AVX2 machine), and on the machines
-we measured a row's result does not depend, to the last bit, on how many rows stand beside it.
-That is why the same seed gives the same text alone and in a batch.
-"""
-
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from hyperclova.errors import UserError
+from hyperclova.inference.linear import Int8Linear, PackedLinear, pack
+from hyperclova.inference.precision import bfloat16_in_hardware
+from hyperclova.inference.protocol import Precision
 from hyperclova.model import GPT, GPTConfig
 from hyperclova.model.directory import load_model
 from hyperclova.model.gpt import Attend
-
-_ROWS_HINT = 8  # oneDNN chooses a blocking for this many rows; others run with it, too
-
-
-class PackedLinear(nn.Module):
-    """``nn.Linear`` for inference in float32 on a CPU, its matrix in oneDNN's blocked layout."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(
-            weight.detach().contiguous(), _ROWS_HINT
-        )
-        self._bias = None if bias is None else bias.detach()
-
-    @staticmethod
-    def available(weight: Tensor) -> bool:
-        """Whether this torch and this matrix allow packing."""
-        return (
-            torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-            and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-            and weight.device.type == "cpu"
-            and weight.dtype == torch.float32
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self._packed, self._bias, "none", [], ""
-        )
-        return product
 
 
 class Runner:
@@ -51,59 +22,75 @@ class Runner:
     Args:
         directory: a model directory.
         device: where to run; None takes a CUDA device if there is one.
-        dtype: of weights and caches; None is bfloat16 on CUDA devices that compute in it, else
-            float32. Logits are float32 always.
+        precision: of weights and products; None is bfloat16 on CUDA devices that compute in it,
+            else float32. ``int8`` quantises the matrices and is for CPUs. Logits are float32
+            always.
 
     Raises:
-        UserError: the directory holds no model that can be loaded.
+        UserError: the directory holds no model that can be loaded, or the device cannot compute
+            in that precision.
     """
 
     def __init__(
         self,
         directory: Path | str,
         device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        precision: Precision | None = None,
     ) -> None:
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
-        if dtype is None:
-            fast = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-            dtype = torch.bfloat16 if fast else torch.float32
-        self.dtype = dtype
-        self._model: GPT = load_model(directory, dtype=dtype, device=self.device)
+        if precision is None:
+            fast = self.device.type == "cuda" and bfloat16_in_hardware(self.device)
+            precision = "bfloat16" if fast else "float32"
+        if precision == "int8" and self.device.type != "cpu":
+            raise UserError(f"precision int8 is for CPUs, not for {self.device.type}: use bfloat16")
+        self.precision: Precision = precision
+        self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        """Of activations, keys and values."""
+        self._model: GPT = load_model(directory, dtype=self.dtype, device=self.device)
         self.config: GPTConfig = self._model.config
         self.parameters = sum(p.numel() for p in self._model.parameters())
-        self._head = _head(self._model)
-        _pack(self._model)
+        kind = Int8Linear if precision == "int8" else PackedLinear
+        with warnings.catch_warnings():
+            # torch tells everybody who quantises of its plans for another package.
+            warnings.simplefilter("ignore")
+            self._head = _head(self._model, kind)
+            pack(self._model, kind)
 
-    def hidden(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """The states ``(batch, time, width)`` after tokens ``(batch, time)``."""
-        return self._model.hidden(
-            tokens.to(self.device), positions=positions.to(self.device), attend=attend
-        )
+    def states(
+        self,
+        ids: Sequence[int],
+        positions: Sequence[int],
+        attend: Attend,
+        places: Sequence[int] = (),
+        embeddings: Sequence[Tensor] = (),
+    ) -> Tensor:
+        """The states ``(tokens, width)`` after tokens of one or more sequences.
 
-    def project(self, hidden: Tensor) -> Tensor:
+        Args:
+            ids, positions: of each token.
+            places: indices of tokens that are no tokens but rows of ``embeddings``, in order.
+            embeddings: tensors ``(rows, width)``, float32.
+        """
+        x = self._model.token_embedding(torch.tensor(ids, device=self.device))
+        if places:
+            x[list(places)] = torch.cat(list(embeddings)).to(x)
+        at = torch.tensor(positions, device=self.device)
+        return self._model.hidden(embeddings=x[None], positions=at, attend=attend)[0]
+
+    def project(self, states: Tensor) -> Tensor:
         """Logits ``(rows, vocab_size)`` of states ``(rows, width)``, float32, on the CPU."""
-        logits: Tensor = self._head(hidden.float())
+        logits: Tensor = self._head(states.float())
         return logits.cpu()
 
 
-def _head(model: GPT) -> nn.Module:
-    # float32 whatever the model's precision: bfloat16 logits would round log-probabilities to
-    # two digits.
+def _head(model: GPT, kind: type[PackedLinear] | type[Int8Linear]) -> nn.Module:
+    # float32 where the model is bfloat16, whose logits would round log-probabilities to two
+    # digits.
     weight = model.token_embedding.weight.detach().float()
-    if PackedLinear.available(weight):
-        return PackedLinear(weight, None)
+    if kind is Int8Linear or PackedLinear.available(weight):
+        return kind(weight, None)
     head = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     head.weight = nn.Parameter(weight, requires_grad=False)
     return head
-
-
-def _pack(module: nn.Module) -> None:
-    """Replace every linear layer below ``module`` by its packed form, where that is possible."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.Linear) and PackedLinear.available(child.weight):
-            setattr(module, name, PackedLinear(child.weight, child.bias))
-        else:
-            _pack(child)

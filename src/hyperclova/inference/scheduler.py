@@ -1,43 +1,58 @@
 """Runs many requests at once on one model.
 
-One thread owns the model. Each turn it reads one piece of one waiting prompt (prefill), then
-writes one token of every running choice (decode). Choices join and leave between turns, so
-nobody waits for a batch to fill or to empty.
+One thread owns the model. Each step is one forward pass over the next token of every running
+choice and the next blocks of the prompts being read. Requests join and leave between steps, so
+nobody waits for a batch to fill or to empty, and a long prompt does not stall those who are being
+answered.
 """
 
 import queue
 import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from hyperclova.inference.cache import DecodeAttention, KeyValueCache, PrefillAttention
-from hyperclova.inference.jobs import Job, Prompt, Row
+from hyperclova.inference.cache import BLOCK, Chunk, KeyValues, Span, SpanAttention
+from hyperclova.inference.fair import FairQueue
+from hyperclova.inference.jobs import Generation, Job, Reader, Row, Wish
 from hyperclova.inference.logprobs import Measured, measure
-from hyperclova.inference.protocol import FinishReason, TokenResult
+from hyperclova.inference.prefix import PrefixCache
+from hyperclova.inference.protocol import EngineBusy, FinishReason, Statistics, TokenResult
 from hyperclova.inference.runner import Runner
 from hyperclova.inference.sampling import Chooser, choose
 from hyperclova.inference.text import Writer
 from hyperclova.tokenizer import Tokenizer
 
-_PREFILL_PIECE = 128  # tokens; how long a prompt may hold up those who are being answered
-_PROJECTED_ROWS = 64  # rows of logits held at once when a prompt is measured
+_READ_BESIDE_WRITING = 2 * BLOCK  # positions a step; how long prompts hold up those being answered
+_READ_ALONE = 8 * BLOCK
+_PROJECTED_ROWS = 64  # rows of logits held at once
 
 
 class Scheduler:
-    """Owns the model's thread. ``rows`` is the most choices that are written at once."""
+    """Owns the model's thread.
 
-    def __init__(self, runner: Runner, tokenizer: Tokenizer, rows: int) -> None:
-        self._runner, self._tokenizer, self._capacity = runner, tokenizer, rows
+    Args:
+        rows: the most choices and prompts worked on at once.
+        waiting: the most requests that may wait for a place.
+        cache_bytes: memory for keys and values of prompts that may come again.
+    """
+
+    def __init__(
+        self, runner: Runner, tokenizer: Tokenizer, rows: int, waiting: int, cache_bytes: int
+    ) -> None:
+        self._runner, self._tokenizer = runner, tokenizer
+        self._rows, self._most_waiting = rows, waiting
         self._vocabulary = tokenizer.vocabulary_size
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._waiting: deque[Job] = deque()
-        self._reading: Prompt | None = None
+        self._waiting: FairQueue[Job] = FairQueue()
+        self._readers: list[Reader] = []
         self._running: list[Row] = []
+        self._prefixes = PrefixCache(cache_bytes, self._sequence)
+        self._reused = self._read = self._written = 0
         self._lock = threading.Lock()
+        self._submitted = 0  # jobs in the inbox or waiting
         self._closed = False
         # OpenMP keeps its thread count per thread; what the program chose must hold here, too.
         self._torch_threads = torch.get_num_threads()
@@ -48,17 +63,30 @@ class Scheduler:
         """Queue a job.
 
         Raises:
+            EngineBusy: too many wait already.
             RuntimeError: the scheduler is closed.
         """
         with self._lock:
             if self._closed:
                 raise RuntimeError("the engine is closed")
+            if self._submitted >= self._most_waiting:
+                raise EngineBusy(
+                    f"{self._most_waiting} requests are waiting, the most at once; try again in "
+                    "a moment"
+                )
+            self._submitted += 1
             self._inbox.put(job)
 
-    @property
-    def running(self) -> int:
-        """Choices being written now."""
-        return len(self._running)
+    def statistics(self) -> Statistics:
+        return Statistics(
+            running=len(self._running),
+            waiting=self._submitted,
+            cached_tokens=self._prefixes.tokens,
+            cache_bytes=self._prefixes.bytes,
+            reused_tokens=self._reused,
+            read_tokens=self._read,
+            written_tokens=self._written,
+        )
 
     def close(self) -> None:
         """Cancel everything and end the thread."""
@@ -75,23 +103,25 @@ class Scheduler:
         torch.set_num_threads(self._torch_threads)
         with torch.inference_mode():
             while self._receive():
-                self._drop_cancelled()
-                self._prefill()
-                self._decode()
+                self._drop_unwanted()
+                self._admit()
+                self._step()
         for job in {id(job): job for job in self._all_jobs()}.values():
             job.end(RuntimeError("the engine was closed"))
+        self._readers, self._running = [], []
+        self._prefixes.clear()
 
     def _receive(self) -> bool:
         """Take in what has been submitted; wait for it if there is nothing else to do."""
         while True:
-            idle = not (self._waiting or self._reading or self._running)
+            idle = not (len(self._waiting) or self._readers or self._running)
             try:
                 job = self._inbox.get(block=idle)
             except queue.Empty:
                 return True
             if job is None:
                 return False
-            self._waiting.append(job)
+            self._waiting.push(job)
 
     @contextmanager
     def _failing(self, jobs: Sequence[Job]) -> Iterator[None]:
@@ -103,14 +133,10 @@ class Scheduler:
                 self._forget(job)
                 job.end(error)
 
-    def _reading_jobs(self) -> list[Job]:
-        return [self._reading.job] if self._reading else []
-
-    def _running_jobs(self) -> list[Job]:
-        return [row.job for row in self._running]
-
     def _all_jobs(self) -> list[Job]:
-        jobs = [*self._reading_jobs(), *self._running_jobs(), *self._waiting]
+        jobs = [reader.job for reader in self._readers]
+        jobs += [row.job for row in self._running]
+        jobs += self._waiting
         while True:
             try:
                 job = self._inbox.get_nowait()
@@ -121,139 +147,244 @@ class Scheduler:
 
     def _forget(self, job: Job) -> None:
         self._running = [row for row in self._running if row.job is not job]
-        if self._reading and self._reading.job is job:
-            self._reading = None
+        self._readers = [reader for reader in self._readers if reader.job is not job]
+        self._leave_queue(lambda waiting: waiting is job)
 
-    def _drop_cancelled(self) -> None:
-        jobs = [*self._reading_jobs(), *self._running_jobs(), *self._waiting]
-        if not any(job.cancelled for job in jobs):
-            return
-        for row in [row for row in self._running if row.job.cancelled]:
-            self._leave(row, *row.writer.finish(), "cancelled")
-        self._waiting = deque(job for job in self._waiting if not job.cancelled)
+    def _leave_queue(self, unwanted: Callable[[Job], bool]) -> None:
+        removed = self._waiting.remove(unwanted)
+        if removed:
+            with self._lock:
+                self._submitted -= len(removed)
+
+    def _drop_unwanted(self) -> None:
+        """End what has been cancelled or is out of time."""
+        jobs = {reader.job: None for reader in self._readers}
+        jobs |= {row.job: None for row in self._running}
+        jobs |= dict.fromkeys(self._waiting)
         for job in jobs:
+            reason: FinishReason
             if job.cancelled:
-                self._forget(job)
-                job.end()
+                reason = "cancelled"
+            elif job.expired:
+                reason = "deadline"
+            else:
+                continue
+            for row in [row for row in self._running if row.job is job]:
+                self._leave(row, *row.writer.finish(), reason)
+            self._forget(job)
+            if not job.ended:
+                job.stop(reason)
 
-    # -- prefill -----------------------------------------------------------------------------------
+    # -- joining -----------------------------------------------------------------------------------
 
-    def _prefill(self) -> None:
-        """Read a piece of the first waiting prompt; let its choices begin once it is read."""
-        if self._reading is None and self._waiting and len(self._running) < self._capacity:
-            job = self._waiting.popleft()
-            cache = KeyValueCache(self._runner.config, self._runner.dtype, self._runner.device)
-            self._reading = Prompt(job, cache, [None])
-        prompt = self._reading
-        if prompt is None:
-            return
-        with self._failing([prompt.job]):
-            total = len(prompt.job.prompt)
-            if prompt.cache.length < total and self._needs_model(prompt.job):
-                self._read(prompt)
-                if prompt.cache.length < total:
-                    return
-            self._begin_choices(prompt)
+    def _places(self) -> int:
+        working = {reader.job for reader in self._readers}
+        return self._rows - len(self._running) - len(working)
 
-    @staticmethod
-    def _needs_model(job: Job) -> bool:
-        measured = job.request.echo and job.request.logprobs is not None
-        return job.request.max_tokens > 0 or measured
+    def _admit(self) -> None:
+        """Let jobs, or further choices of jobs whose prompt has been read, take free places."""
+        while self._places() > 0 and len(self._waiting):
+            job = self._waiting.pop()
+            with self._lock:
+                self._submitted -= 1
+            with self._failing([job]):
+                if isinstance(job, Generation) and job.begun:
+                    self._begin_choices(job, 1)
+                elif reader := job.reader():
+                    self._readers.append(reader)
+                else:
+                    assert isinstance(job, Generation)
+                    self._begin_choices(job, job.request.n)
 
-    def _read(self, prompt: Prompt) -> None:
-        """Read the next piece; with the last one come the logits of what follows."""
-        job, cache = prompt.job, prompt.cache
-        begin, total = cache.length, len(job.prompt)
-        end = min(begin + _PREFILL_PIECE, total)
-        attend = PrefillAttention(cache, end - begin)
-        hidden = self._runner.hidden(
-            torch.tensor([job.prompt[begin:end]]), torch.arange(begin, end)[None], attend
-        )[0]
-        cache.advance(end - begin)
-        if job.request.echo and job.request.logprobs is not None:
-            prompt.measured += self._measure_prompt(job, hidden, begin, min(end, total - 1))
-        if end == total and job.request.max_tokens:
-            prompt.logits = self._runner.project(hidden[-1:])
-
-    def _measure_prompt(
-        self, job: Job, hidden: Tensor, begin: int, end: int
-    ) -> list[Measured | None]:
-        """Measure the tokens after positions ``begin`` to ``end - 1``."""
-        measured: list[Measured | None] = []
-        top = job.request.logprobs or 0
-        # The state at position i says how likely token i + 1 is.
-        skipped = min(max(job.measure_from - 1 - begin, 0), end - begin)
-        measured += [None] * skipped
-        for at in range(begin + skipped, end, _PROJECTED_ROWS):
-            until = min(at + _PROJECTED_ROWS, end)
-            logits = self._runner.project(hidden[at - begin : until - begin])
-            measured += measure(logits, job.prompt[at + 1 : until + 1], top, self._vocabulary)
-        return measured
-
-    # -- choices -----------------------------------------------------------------------------------
-
-    def _begin_choices(self, prompt: Prompt) -> None:
-        """Let choices of a prompt that has been read begin, as many as there is room for."""
-        job = prompt.job
-        rows: list[Row] = []
-        while prompt.next_choice < job.request.n and (
-            len(self._running) + len(rows) < self._capacity
-        ):
-            rows.append(self._new_row(prompt))
-            prompt.next_choice += 1
-        if prompt.next_choice == job.request.n:
-            self._reading = None
+    def _begin_choices(self, job: Generation, count: int) -> None:
+        """Begin writing choices of a prompt that has been read; the rest waits its turn."""
+        rows = [self._new_row(job) for _ in range(count)]
         self._running += rows
         for row in rows:
-            self._echo(row, prompt)
-        if prompt.logits is None:
+            self._echo(row)
+        if job.begun < job.request.n:
+            with self._lock:
+                self._submitted += 1
+            self._waiting.push(job)
+        if job.logits is None:
             for row in rows:
                 self._leave(row, *row.writer.finish(), "length")
         else:
-            self._advance(rows, prompt.logits.expand(len(rows), -1))
+            self._advance(rows, job.logits.expand(len(rows), -1))
 
-    def _new_row(self, prompt: Prompt) -> Row:
-        job = prompt.job
-        room = self._runner.config.context_length - len(job.prompt)
-        limit = min(job.request.max_tokens, room)
-        last = prompt.next_choice == job.request.n - 1
-        job.open_choices += 1
+    def _new_row(self, job: Generation) -> Row:
+        choice = job.begun
+        job.begun += 1
+        job.open += 1
+        limit = min(job.request.max_tokens, self._runner.config.context_length - len(job.prompt))
+        if job.cache is None:
+            cache = self._sequence((), 0)
+        elif job.begun == job.request.n:
+            cache, job.cache = job.cache, None
+        else:
+            cache = job.cache.fork()
+        before = () if job.request.echo else job.prompt.tail()
         return Row(
             job,
-            prompt.next_choice,
-            prompt.cache if last else prompt.cache.copy(),
-            Chooser(job.request.sampling, job.seed + prompt.next_choice, job.prompt, limit),
-            Writer(
-                self._tokenizer, job.request.stop, before=() if job.request.echo else job.prompt
-            ),
+            choice,
+            cache,
+            Chooser(job.request.sampling, job.seed + choice, job.prompt.tokens, limit),
+            Writer(self._tokenizer, job.request.stop, before=before),
             limit,
         )
 
-    def _echo(self, row: Row, prompt: Prompt) -> None:
+    def _echo(self, row: Row) -> None:
         job = row.job
         if not job.request.echo:
             return
-        tokens = job.prompt[job.added :]
-        measured: Sequence[Measured | None]
-        if job.request.logprobs is None:
-            measured = [None] * len(tokens)
-        else:
-            measured = [each or Measured(None) for each in prompt.measured[job.added :]]
-        row.emit(*row.writer.echo(tokens, measured), None)
+        measured: list[Measured | None] = [None] * len(job.prompt)
+        if job.request.logprobs is not None:
+            measured = [each or Measured(None) for each in job.measured]
+        tokens = [
+            (symbol, one)
+            for symbol, one in zip(job.prompt.sequence, measured, strict=True)
+            if isinstance(symbol, int)
+        ][job.prompt.added :]
+        row.emit(*row.writer.echo(*zip(*tokens, strict=True)), None) if tokens else None
 
-    def _decode(self) -> None:
-        """Write one token of every running choice."""
-        rows = list(self._running)
-        if not rows:
+    # -- a step ------------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        rows = self._reserved(self._running)
+        reading = self._next_blocks(_READ_BESIDE_WRITING if rows else _READ_ALONE)
+        if not (rows or reading):
             return
-        with self._failing([row.job for row in rows]):
-            tokens = torch.tensor([[row.last] for row in rows])
-            positions = torch.tensor([[row.cache.length] for row in rows])
-            attend = DecodeAttention([row.cache for row in rows])
-            hidden = self._runner.hidden(tokens, positions, attend)
-            for row in rows:
-                row.cache.advance(1)
-            self._advance(rows, self._runner.project(hidden[:, 0]))
+        jobs = [row.job for row in rows] + [reader.job for reader, _ in reading]
+        with self._failing(jobs):
+            states = self._forward(rows, reading)
+            wishes, finished = self._sort_out(reading, states[len(rows) :])
+            if rows:
+                logits = self._runner.project(states[: len(rows)])
+            self._fulfil(wishes)
+            for reader in finished:
+                self._finish(reader)
+            if rows:
+                # Some may have left meanwhile, their job having failed.
+                self._advance(rows, logits)
+
+    def _reserved(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows that have room for another token."""
+        ready = []
+        for row in rows:
+            with self._failing([row.job]):
+                row.cache.reserve(1)
+                ready.append(row)
+        return [row for row in ready if not row.job.ended]
+
+    def _next_blocks(self, budget: int) -> list[tuple[Reader, int]]:
+        """Which readers read how many symbols now: a block each in turn, up to the budget."""
+        ready = [reader for reader in self._readers if self._can_read(reader)]
+        counts = dict.fromkeys(ready, 0)
+        while budget > 0:
+            hungry = [reader for reader in ready if counts[reader] < reader.left]
+            if not hungry:
+                break
+            for reader in hungry:
+                at = reader.begin + reader.place + counts[reader]
+                count = min(BLOCK - at % BLOCK, reader.left - counts[reader])
+                counts[reader] += count
+                budget -= count
+                if budget <= 0:
+                    break
+        # Whoever went without stands first the next time.
+        self._readers.sort(key=lambda reader: counts.get(reader, 0) > 0)
+        reading = []
+        for reader, count in counts.items():
+            if count:
+                assert reader.cache is not None
+                with self._failing([reader.job]):
+                    reader.cache.reserve(count)
+                    reading.append((reader, count))
+        return [(reader, count) for reader, count in reading if not reader.job.ended]
+
+    def _can_read(self, reader: Reader) -> bool:
+        """Decide what a new reader can take over; False if it should wait for what another one is
+        about to read."""
+        if reader.cache is not None:
+            return True
+        symbols = reader.symbols.sequence
+        found = self._prefixes.match(symbols, reader.reuse)
+        end = found.length + BLOCK
+        if end <= reader.reuse and self._prefixes.enabled:
+            for other in self._readers:
+                if (
+                    other.cache is not None
+                    and other.remember
+                    and other.cache.length < end <= len(other.symbols)
+                    and other.symbols.sequence[:end] == symbols[:end]
+                ):
+                    return False
+        reader.cache = found
+        self._reused += found.length
+        return True
+
+    def _forward(self, rows: Sequence[Row], reading: Sequence[tuple[Reader, int]]) -> Tensor:
+        """States ``(tokens, width)``: one for each row, then those of the blocks read."""
+        spans = [Span(row.cache, 1) for row in rows]
+        ids = [row.last for row in rows]
+        positions = [row.cache.length for row in rows]
+        places: list[int] = []
+        embeddings = []
+        for reader, count in reading:
+            assert reader.cache is not None
+            begin = reader.place
+            if soft := reader.symbols.rows(begin, begin + count):
+                places += [len(ids) + place for place in soft[0]]
+                embeddings.append(torch.from_numpy(soft[1]))
+            ids += reader.symbols.ids(begin, begin + count)
+            positions += range(reader.cache.length, reader.cache.length + count)
+            spans.append(Span(reader.cache, count))
+        attend = SpanAttention(spans)
+        states = self._runner.states(ids, positions, attend, places, embeddings)
+        attend.advance()
+        return states
+
+    def _sort_out(
+        self, reading: Sequence[tuple[Reader, int]], states: Tensor
+    ) -> tuple[list[Wish], list[Reader]]:
+        """Hand out the states; what must be projected, and which readers have come to an end."""
+        wishes: list[Wish] = []
+        finished = []
+        at = 0
+        for reader, count in reading:
+            assert reader.cache is not None
+            wishes += reader.job.states(reader, reader.place - count, states[at : at + count])
+            at += count
+            self._read += count
+            if reader.remember:
+                self._prefixes.insert(reader.symbols.sequence, reader.cache)
+            if not reader.left:
+                finished.append(reader)
+        return wishes, finished
+
+    def _fulfil(self, wishes: Sequence[Wish]) -> None:
+        """Project states and give out the logits, many small wishes at a time."""
+        begin = 0
+        while begin < len(wishes):
+            end, rows = begin + 1, len(wishes[begin].states)
+            while end < len(wishes) and rows + len(wishes[end].states) <= _PROJECTED_ROWS:
+                rows += len(wishes[end].states)
+                end += 1
+            logits = self._runner.project(torch.cat([wish.states for wish in wishes[begin:end]]))
+            for wish in wishes[begin:end]:
+                wish.take(logits[: len(wish.states)])
+                logits = logits[len(wish.states) :]
+            begin = end
+
+    def _finish(self, reader: Reader) -> None:
+        self._readers.remove(reader)
+        job = reader.job
+        with self._failing([job]):
+            self._readers += job.read(reader)
+            if isinstance(job, Generation):
+                self._begin_choices(job, 1)
+
+    # -- writing -----------------------------------------------------------------------------------
 
     def _advance(self, rows: Sequence[Row], logits: Tensor) -> None:
         """Choose and write the next token of ``rows``, given ``(rows, vocab_size)`` logits."""
@@ -261,11 +392,14 @@ class Scheduler:
         tokens = choose(logits[:, : self._vocabulary], [row.chooser for row in rows])
         measured = self._measure_choices(rows, logits, tokens)
         for row, token, measurement in zip(rows, tokens, measured, strict=True):
+            if row.job.ended:
+                continue
             if token == self._tokenizer.end_of_text_id:
                 self._leave(row, *row.writer.finish(), "stop")
                 continue
             row.last = token
             row.generated += 1
+            self._written += 1
             text, results, stopped = row.writer.push(token, measurement)
             if stopped:
                 self._leave(row, text, results, "stop")
@@ -295,7 +429,10 @@ class Scheduler:
     ) -> None:
         self._running.remove(row)
         row.emit(text, tokens, reason)
-        row.job.open_choices -= 1
-        begun_all = self._reading is None or self._reading.job is not row.job
-        if row.job.open_choices == 0 and begun_all:
+        row.job.open -= 1
+        if not row.job.open and row.job.begun == row.job.request.n:
             row.job.end()
+
+    def _sequence(self, chunks: Sequence[Chunk], length: int) -> KeyValues:
+        runner = self._runner
+        return KeyValues(runner.config, runner.dtype, runner.device, chunks, length)

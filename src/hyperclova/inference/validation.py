@@ -1,9 +1,11 @@
 """What may be asked of an engine. No torch: clients check before they send."""
 
 import math
+from collections.abc import Sequence
 
 from hyperclova.errors import UserError
 from hyperclova.inference.protocol import ModelInformation, Request, Sampling
+from hyperclova.inference.soft_prompt import SoftPrompt
 
 
 def check_request(request: Request, model: ModelInformation) -> None:
@@ -21,30 +23,45 @@ def check_request(request: Request, model: ModelInformation) -> None:
             f"logprobs is {request.logprobs}; it must be from 0 to the vocabulary's "
             f"{model.vocabulary_size}"
         )
+    if request.deadline is not None and not request.deadline > 0:
+        raise UserError(f"deadline is {request.deadline}; it must be above 0 seconds")
     if not all(request.stop):
         raise UserError("stop holds an empty string; every stop string needs a character")
     _check_sampling(request.sampling, model)
 
 
-def check_prompt(prompt: tuple[int, ...], max_tokens: int, model: ModelInformation) -> None:
-    """Check a prompt's tokens.
+def check_pieces(pieces: Sequence[str | int | SoftPrompt], model: ModelInformation) -> None:
+    """Check the pieces of a prompt.
 
     Raises:
-        UserError: an id is not in the vocabulary, or the prompt does not fit into the context.
+        UserError: an id is not in the vocabulary, or a soft prompt belongs to another model.
     """
-    for token in prompt:
-        if not 0 <= token < model.vocabulary_size:
+    for piece in pieces:
+        if isinstance(piece, int) and not 0 <= piece < model.vocabulary_size:
             raise UserError(
-                f"prompt holds token id {token}; ids are from 0 to {model.vocabulary_size - 1}"
+                f"prompt holds token id {piece}; ids are from 0 to {model.vocabulary_size - 1}"
             )
+        if isinstance(piece, SoftPrompt) and piece.width != model.width:
+            raise UserError(
+                f"prompt holds a soft prompt of width {piece.width}; the model {model.name} has "
+                f"width {model.width}: it was trained for another model"
+            )
+
+
+def check_length(length: int, max_tokens: int, model: ModelInformation) -> None:
+    """Check that ``length`` positions fit into the context and leave room to go on.
+
+    Raises:
+        UserError: they do not.
+    """
     # The continuation needs a place for one token at least.
     room = model.context_length - min(max_tokens, 1)
-    if len(prompt) > room:
+    if length > room:
         what = f"at most {room} fit"
         if max_tokens:
             what += " and leave room for a continuation"
         raise UserError(
-            f"prompt has {len(prompt)} tokens, but the model's context holds "
+            f"prompt has {length} tokens, but the model's context holds "
             f"{model.context_length}: {what}; shorten the prompt"
         )
 

@@ -4,21 +4,28 @@ A frame is four bytes of length, big end first, and one msgpack map with a ``typ
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import msgpack
+import numpy as np
 
 from hyperclova.errors import UserError
 from hyperclova.inference.protocol import (
     Chunk,
+    Floats,
+    GradientRequest,
+    Gradients,
     ModelInformation,
+    Prompt,
     Request,
     Sampling,
     Score,
+    Statistics,
     TokenLogprob,
     TokenResult,
 )
+from hyperclova.inference.soft_prompt import SoftPrompt
 
 HEADER = 4
 """Bytes before each message, which hold its length."""
@@ -56,21 +63,80 @@ def length(header: bytes) -> int:
 
 
 def request_to_plain(request: Request) -> Message:
-    plain = asdict(request)
+    plain = _fields(request)
+    plain["prompt"] = prompt_to_plain(request.prompt)
+    plain["sampling"] = _fields(request.sampling)
     plain["sampling"]["logit_bias"] = dict(request.sampling.logit_bias)
     return plain
 
 
 def request_from_plain(plain: Message) -> Request:
-    prompt = plain["prompt"]
     return Request(
         **{
             **plain,
-            "prompt": prompt if isinstance(prompt, str) else tuple(prompt),
+            "prompt": prompt_from_plain(plain["prompt"]),
             "sampling": Sampling(**plain["sampling"]),
             "stop": tuple(plain["stop"]),
         }
     )
+
+
+def prompt_to_plain(prompt: Prompt) -> Any:
+    """Text, ids and texts as they are; a soft prompt as a map of its shape and bytes."""
+    if isinstance(prompt, str):
+        return prompt
+    return [
+        array_to_plain(piece.table) if isinstance(piece, SoftPrompt) else piece for piece in prompt
+    ]
+
+
+def prompt_from_plain(plain: Any) -> Prompt:
+    if isinstance(plain, str):
+        return plain
+    return tuple(
+        SoftPrompt(array_from_plain(piece)) if isinstance(piece, dict) else piece for piece in plain
+    )
+
+
+def array_to_plain(array: Floats) -> Message:
+    """A float32 array as its shape and its bytes, little end first."""
+    return {"shape": list(array.shape), "data": array.astype("<f4", copy=False).tobytes()}
+
+
+def array_from_plain(plain: Message) -> Floats:
+    return np.frombuffer(plain["data"], dtype="<f4").reshape(plain["shape"]).copy()
+
+
+def gradient_request_to_plain(request: GradientRequest) -> Message:
+    return {**_fields(request), "prompt": prompt_to_plain(request.prompt)}
+
+
+def gradient_request_from_plain(plain: Message) -> GradientRequest:
+    prompt = prompt_from_plain(plain["prompt"])
+    assert not isinstance(prompt, str)
+    return GradientRequest(
+        prompt,
+        _target(plain["target"]),
+        plain["positions"],
+        tuple(_target(choice) for choice in plain["choices"]),
+    )
+
+
+def _target(plain: str | list[int]) -> str | tuple[int, ...]:
+    return plain if isinstance(plain, str) else tuple(plain)
+
+
+def gradients_to_plain(gradients: Gradients) -> Message:
+    return {**_fields(gradients), "gradient": array_to_plain(gradients.gradient)}
+
+
+def gradients_from_plain(plain: Message) -> Gradients:
+    return Gradients(plain["loss"], tuple(plain["logprobs"]), array_from_plain(plain["gradient"]))
+
+
+def _fields(value: Any) -> Message:
+    # Not asdict, which would copy tables and maps, however deep.
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 # Chunks are many and hold many tokens: they travel as lists in the order of their fields.
@@ -116,3 +182,11 @@ def model_to_plain(model: ModelInformation) -> Message:
 
 def model_from_plain(plain: Message) -> ModelInformation:
     return ModelInformation(**plain)
+
+
+def statistics_to_plain(statistics: Statistics) -> Message:
+    return asdict(statistics)
+
+
+def statistics_from_plain(plain: Message) -> Statistics:
+    return Statistics(**plain)

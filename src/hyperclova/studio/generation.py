@@ -9,8 +9,7 @@ from starlette.requests import Request as HTTPRequest
 from starlette.types import Receive
 
 from hyperclova.errors import UserError
-from hyperclova.inference.process import EngineBusy, EngineDied, EngineError
-from hyperclova.inference.protocol import Chunk, Request
+from hyperclova.inference.protocol import Chunk, EngineBusy, EngineDied, EngineError, Request
 from hyperclova.studio.errors import APIError
 from hyperclova.studio.service import RETRY, Studio
 
