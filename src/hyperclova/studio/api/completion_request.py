@@ -1,4 +1,4 @@
-"""A request to ``/v1/completions``: every field of OpenAI's, checked, and three of our own."""
+"""A request to ``/v1/completions``: every field of OpenAI's, checked, some of vLLM's, and ours."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Prompt = str | tuple[int, ...]
 PROMPT_LIMIT = 1024
 """Prompts in one request."""
 
-_FLAGS = ("echo", "stream")
+_FLAGS = ("echo", "return_token_ids", "stream")
 _OTHERS = ("model", "prompt", "logit_bias", "stream_options", "suffix", "user")
 _KNOWN = frozenset((*BY_NAME, *_FLAGS, *_OTHERS))
 
@@ -34,6 +34,9 @@ class CompletionRequest:
     echo: bool
     stream: bool
     include_usage: bool
+    usage_in_each: bool
+    """Each piece of a stream says how much has been read and written so far."""
+    return_token_ids: bool
     user: str | None
 
     @classmethod
@@ -68,6 +71,7 @@ class CompletionRequest:
                 "suffix",
                 "unsupported_parameter",
             )
+        include_usage, usage_in_each = _stream_options(body, stream)
         return cls(
             model=model,
             prompts=_prompts(body.get("prompt")),
@@ -89,15 +93,19 @@ class CompletionRequest:
             logprobs=values["logprobs"],
             echo=fields.boolean(body, "echo"),
             stream=stream,
-            include_usage=_include_usage(body, stream),
+            include_usage=include_usage,
+            usage_in_each=usage_in_each,
+            return_token_ids=fields.boolean(body, "return_token_ids"),
             user=fields.string(body, "user"),
         )
 
     def for_engine(self, ids: tuple[int, ...]) -> Request:
         """The engine's request for one prompt of this one, given as token ids."""
         logprobs = self.logprobs
-        if logprobs is None and self.best_of > self.n:
-            logprobs = 0  # the best is chosen by the log-probabilities of what was written
+        if logprobs is None and (self.best_of > self.n or self.return_token_ids):
+            # The best is chosen by the log-probabilities of what was written, and tokens are
+            # told with theirs or not at all.
+            logprobs = 0
         return Request(
             prompt=ids,
             max_tokens=self.max_tokens,
@@ -216,18 +224,22 @@ def _logit_bias(value: fields.Object | None) -> dict[int, float]:
     return biases
 
 
-def _include_usage(body: fields.Object, stream: bool) -> bool:
+_STREAM_OPTIONS = ("include_usage", "continuous_usage_stats")
+
+
+def _stream_options(body: fields.Object, stream: bool) -> tuple[bool, bool]:
+    """Whether a stream ends with the usage, and whether each of its pieces has it (vLLM)."""
     options = fields.mapping(body, "stream_options")
     if options is None:
-        return False
+        return False, False
     if not stream:
         raise invalid(
             "stream_options is only allowed with stream: true; leave it out", "stream_options"
         )
     for name in options:
-        if name not in ("include_usage", "include_obfuscation"):
+        if name not in (*_STREAM_OPTIONS, "include_obfuscation"):
             raise invalid(
-                f"stream_options: no such field {name}; known is include_usage",
+                f"stream_options: no such field {name}; known are {', '.join(_STREAM_OPTIONS)}",
                 "stream_options",
                 "unknown_parameter",
             )
@@ -238,10 +250,11 @@ def _include_usage(body: fields.Object, stream: bool) -> bool:
                 "stream_options",
                 "unsupported_parameter",
             )
-        return fields.boolean(options, "include_usage")
+        include, each = (fields.boolean(options, name) for name in _STREAM_OPTIONS)
     except APIError as error:
         raise invalid(
             f"stream_options.{error.message.removeprefix('stream_options.')}",
             "stream_options",
             error.code or "invalid_value",
         ) from None
+    return include, include and each  # as vLLM: the second without the first is nothing

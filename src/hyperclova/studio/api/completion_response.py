@@ -18,8 +18,11 @@ _LEAST_LOGPROB = -9999.0  # JSON has no minus infinity
 class Written:
     """One continuation as it accumulates from chunks."""
 
+    prompt: tuple[int, ...] = ()
+    """Token ids of what it continues."""
     echoed: int = 0
     """How many of its tokens are the prompt's."""
+    begun: bool = False
     text: str = ""
     tokens: list[TokenResult] = field(default_factory=list)
     finish_reason: FinishReason | None = None
@@ -27,11 +30,21 @@ class Written:
     completion_tokens: int = 0
 
     def add(self, chunk: Chunk) -> None:
+        self.begun = True
         self.text += chunk.text
         self.tokens.extend(chunk.tokens)
         self.finish_reason = chunk.finish_reason or self.finish_reason
         self.prompt_tokens = max(self.prompt_tokens, chunk.prompt_tokens)
         self.completion_tokens = max(self.completion_tokens, chunk.completion_tokens)
+
+    def token_ids(self, chunk: Chunk) -> dict[str, Any]:
+        """vLLM's fields for a chunk that has not been added yet: the ids of the prompt with the
+        first one, and of what was written."""
+        echoed = max(0, self.echoed - len(self.tokens))
+        return {
+            "prompt_token_ids": None if self.begun else list(self.prompt),
+            "token_ids": [token.id for token in chunk.tokens[echoed:]],
+        }
 
     def mean_logprob(self) -> float:
         """Mean log-probability of the tokens written, the prompt's left out."""
@@ -58,21 +71,28 @@ class Answer:
         choices: list[dict[str, Any]] = []
         for continuations in written:
             for continuation in self._best(continuations):
-                choices.append(
-                    self._choice(
-                        len(choices),
-                        continuation.text,
-                        continuation.tokens,
-                        continuation.finish_reason,
-                    )
+                choice = self._choice(
+                    len(choices),
+                    continuation.text,
+                    continuation.tokens,
+                    continuation.finish_reason,
                 )
+                if self.asked.return_token_ids:
+                    ids = [token.id for token in continuation.tokens[continuation.echoed :]]
+                    choice |= {"prompt_token_ids": list(continuation.prompt), "token_ids": ids}
+                choices.append(choice)
         return {**self._head, "choices": choices, "usage": usage(written)}
 
-    def chunk(self, prompt: int, chunk: Chunk) -> dict[str, Any]:
-        """One piece of a stream."""
+    def chunk(self, prompt: int, chunk: Chunk, before: Written) -> dict[str, Any]:
+        """One piece of a stream; ``before`` is what has been written of its choice."""
         index = prompt * self.asked.n + chunk.choice
         choice = self._choice(index, chunk.text, chunk.tokens, chunk.finish_reason)
-        return self._streamed([choice], None)
+        if self.asked.return_token_ids:
+            choice |= before.token_ids(chunk)
+        used = None
+        if self.asked.usage_in_each:
+            used = _usage(chunk.prompt_tokens, chunk.completion_tokens)
+        return self._streamed([choice], used)
 
     def last(self, written: Sequence[Sequence[Written]]) -> dict[str, Any]:
         """The piece of a stream that carries the usage and no choice."""
@@ -129,6 +149,10 @@ def usage(written: Sequence[Sequence[Written]]) -> dict[str, int]:
     """Tokens read and written; a prompt counts once, however many continuations it has."""
     prompt = sum(max(item.prompt_tokens for item in continuations) for continuations in written)
     completion = sum(item.completion_tokens for items in written for item in items)
+    return _usage(prompt, completion)
+
+
+def _usage(prompt: int, completion: int) -> dict[str, int]:
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,

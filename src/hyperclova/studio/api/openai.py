@@ -48,7 +48,7 @@ async def create_completion(request: Request, studio: InStudio) -> Response:
         generation = Generation(studio, [asked.for_engine(ids) for ids in prompts])
         answer = Answer(asked, model)
         written = [
-            [Written(echoed=len(ids) if asked.echo else 0) for _ in range(asked.best_of)]
+            [Written(ids, len(ids) if asked.echo else 0) for _ in range(asked.best_of)]
             for ids in prompts
         ]
         if not asked.stream:
@@ -97,11 +97,9 @@ async def _events(
 ) -> AsyncGenerator[bytes, None]:
     try:
         prompt, chunk = first
-        written[prompt][chunk.choice].add(chunk)
-        yield event(answer.chunk(prompt, chunk))
+        yield _piece(answer, prompt, chunk, written)
         async for prompt, chunk in generation:
-            written[prompt][chunk.choice].add(chunk)
-            yield event(answer.chunk(prompt, chunk))
+            yield _piece(answer, prompt, chunk, written)
     except APIError as error:
         # No [DONE]: the answer is not whole.
         yield event(error.body)
@@ -111,14 +109,35 @@ async def _events(
     yield DONE
 
 
+def _piece(answer: Answer, prompt: int, chunk: Chunk, written: list[list[Written]]) -> bytes:
+    continuation = written[prompt][chunk.choice]
+    piece = event(answer.chunk(prompt, chunk, continuation))
+    continuation.add(chunk)
+    return piece
+
+
 def _model(studio: Studio) -> dict[str, Any]:
     loaded = studio.engine.model
     written = loaded.created if loaded is not None else _modified(studio.settings.model)
-    return {
+    described = {
         "id": studio.settings.model_id,
         "object": "model",
         "created": written,
         "owned_by": "hyperclova",
+    }
+    if loaded is None:
+        return described
+    return {
+        **described,
+        "max_model_len": loaded.context_length,  # vLLM's name; those in meta are llama.cpp's
+        "meta": {
+            "n_vocab": loaded.vocabulary_size,
+            "n_ctx_train": loaded.context_length,
+            "n_embd": loaded.width,
+            "n_params": loaded.parameters,
+            "precision": loaded.precision,
+            "tokenizer_fingerprint": loaded.tokenizer_fingerprint,
+        },
     }
 
 
