@@ -66,6 +66,7 @@ def main() -> None:
 def _register_verbs() -> None:
     """Hang every verb on the application."""
     from hyperclova.cli import (
+        bench,
         corpus,
         export,
         generate,
@@ -85,4 +86,5 @@ def _register_verbs() -> None:
     application.add_typer(scaling.application)
     application.command()(export.export)
     application.command()(generate.generate)
+    application.add_typer(bench.application)
     application.command()(studio.studio)
