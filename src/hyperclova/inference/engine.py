@@ -18,6 +18,7 @@ import torch
 from hyperclova.errors import UserError
 from hyperclova.inference.gather import gather
 from hyperclova.inference.gradients import Differentiator
+from hyperclova.inference.healing import heal
 from hyperclova.inference.jobs import Embedding, Generation, Job, Scoring
 from hyperclova.inference.prompt import Symbols, symbols_of
 from hyperclova.inference.protocol import (
@@ -37,6 +38,7 @@ from hyperclova.inference.protocol import (
 )
 from hyperclova.inference.runner import Runner
 from hyperclova.inference.scheduler import Scheduler
+from hyperclova.inference.soft_prompt import SoftPrompt
 from hyperclova.inference.validation import check_length, check_pieces, check_request
 from hyperclova.model.directory import WEIGHTS
 from hyperclova.tokenizer import Tokenizer
@@ -175,14 +177,17 @@ class Engine:
         check_request(request, self.model)
         prompt = self._symbols(request.prompt)
         check_length(len(prompt), request.max_tokens, self.model)
+        healed = self._healed(request)
         seed = request.sampling.seed
         job = Generation(
             request,
-            prompt,
+            healed[0] if healed else prompt,
             secrets.randbits(63) if seed is None else seed,
             self.model.vocabulary_size,
             on_chunk,
             on_end,
+            prompt_tokens=len(prompt) - prompt.added,
+            remainder=healed[1] if healed else b"",
         )
         self._scheduler.submit(job)
         return job
@@ -301,6 +306,24 @@ class Engine:
         if not isinstance(prompt, str):
             check_pieces(prompt, self.model)
         return symbols_of(prompt, self._encode, self.tokenizer.end_of_text_id)
+
+    def _healed(self, request: Request) -> tuple[Symbols, bytes] | None:
+        """The prompt without the word that it leaves open, and that word; None to go on from the
+        prompt as it is."""
+        before: tuple[str | int | SoftPrompt, ...] = ()
+        text: object = request.prompt
+        if isinstance(request.prompt, tuple) and request.prompt:
+            before, text = request.prompt[:-1], request.prompt[-1]
+        wanted = bool(request.heal)
+        if not (isinstance(text, str) and request.max_tokens) or request.echo or not wanted:
+            return None
+        with self._encoding:
+            healed = heal(self.tokenizer, text)
+        if not healed.remainder:
+            return None
+        symbols = self._symbols((*before, *healed.ids))
+        room = self.model.context_length - len(symbols) - len(healed.remainder)
+        return (symbols, healed.remainder) if room >= request.max_tokens else None
 
     def _joined(self, prompt: Prompt, continuation: str) -> tuple[Symbols, tuple[int, ...]]:
         """Symbols of the prompt, and token ids of the continuation."""

@@ -42,6 +42,7 @@ What a caller must see to:
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -98,13 +99,13 @@ def heal(tokenizer: Tokenizer, text: str) -> Healed:
     size = len(_last_word(tokenizer, text).encode())
     if size > LONGEST:
         return Healed(tuple(ids), b"")
+    unknown = tokenizer.token_id(UNKNOWN) if tokenizer.kind == "character" else None
     begin, remainder = len(ids), b""
     while len(remainder) < size:
         begin -= 1
+        if ids[begin] == unknown:
+            return Healed(tuple(ids), b"")
         remainder = tokenizer.token_bytes(ids[begin]) + remainder
-    unknown = tokenizer.token_id(UNKNOWN) if tokenizer.kind == "character" else None
-    if unknown in ids[begin:]:
-        return Healed(tuple(ids), b"")
     return Healed(tuple(ids[:begin]), remainder)
 
 
@@ -218,7 +219,7 @@ class Constraint:
         rest of the remainder follows it, 0 for an id that writes all of it."""
         return self._bias
 
-    def apply(self, scores: Floats) -> None:
+    def apply(self, scores: npt.NDArray[np.floating[Any]]) -> None:
         """Constrain ``scores``, the logits ``(vocabulary,)`` of the next token, in place.
 
         After penalties and the request's own bias, before temperature, top-k and top-p.

@@ -117,7 +117,7 @@ class Row:
     chooser: Chooser
     writer: Writer
     limit: int
-    """The most tokens it may generate."""
+    """The most tokens it may generate, besides those that repeat the prompt."""
     last: int = -1
     generated: int = 0
 
@@ -137,8 +137,18 @@ class Generation(Job):
         vocabulary: int,
         on_chunk: Callable[[Chunk], None],
         on_end: OnEnd,
+        prompt_tokens: int,
+        remainder: bytes = b"",
     ) -> None:
+        """
+        Args:
+            vocabulary: how many ids the tokenizer has.
+            prompt_tokens: of the client's prompt.
+            remainder: the end of the client's prompt that ``prompt`` lacks and that the
+                continuations write again.
+        """
         super().__init__(on_end, client=request.client, deadline=request.deadline)
+        self.prompt_tokens, self.remainder = prompt_tokens, remainder
         self.request, self.prompt, self.seed = request, prompt, seed
         self._vocabulary = vocabulary
         self._on_chunk = on_chunk
@@ -161,8 +171,7 @@ class Generation(Job):
         reason: FinishReason | None,
         generated: int,
     ) -> None:
-        counted = len(self.prompt) - self.prompt.added
-        self._on_chunk(Chunk(choice, text, tokens, reason, counted, generated))
+        self._on_chunk(Chunk(choice, text, tokens, reason, self.prompt_tokens, generated))
 
     def stop(self, reason: FinishReason) -> None:
         for choice in range(self.begun, self.request.n):

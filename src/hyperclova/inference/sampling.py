@@ -3,22 +3,25 @@
 Every choice is a pure function of the logits, the request and what this continuation has said so
 far. Its randomness is one number in [0, 1) that depends on the seed and the token's index alone
 (a counter-based generator), and it is turned into a token by inverting the cumulative
-distribution over ids in ascending order, in float64. So neighbours in a batch change nothing,
-and where rounding differs by 1e-7 the chosen token differs about once in 1e7 tokens only.
+distribution over ids in ascending order, summed in float64. So neighbours in a batch change
+nothing, and where rounding differs by 1e-7 the chosen token differs about once in 1e7 tokens only.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hyperclova.inference.healing import Constraint
 from hyperclova.inference.protocol import Sampling
 
-_Floats = npt.NDArray[np.float64]
+_Floats = npt.NDArray[np.floating[Any]]
 _Integers = npt.NDArray[np.int64]
 
+_BLOCK = 256  # ids whose weights are summed before the place among them is looked for
 _NUMBERS = 64  # random numbers drawn in advance; one by one is slow
 
 
@@ -38,12 +41,20 @@ def uniform(seed: int, begin: int, count: int) -> _Floats:
 class Chooser:
     """What sampling must remember about one continuation."""
 
-    def __init__(self, sampling: Sampling, seed: int, prompt: Sequence[int], limit: int) -> None:
+    def __init__(
+        self,
+        sampling: Sampling,
+        seed: int,
+        prompt: Sequence[int],
+        limit: int,
+        constraint: Constraint | None = None,
+    ) -> None:
         """
         Args:
             seed: of this continuation (the request's seed plus the index of the choice).
             prompt: its tokens, for the repetition penalty.
             limit: the most tokens that it may choose.
+            constraint: what the first tokens must spell.
         """
         self.sampling = sampling
         self._seed = seed
@@ -56,9 +67,24 @@ class Chooser:
         self._said = _Distinct(limit)
         self._bias_ids = np.array(list(sampling.logit_bias), dtype=np.int64)
         self._bias = np.array(list(sampling.logit_bias.values()), dtype=np.float64)
+        self._constraint = constraint
+        self.repeats = False
+        """Whether the last accepted token only repeats the end of the prompt."""
+
+    @property
+    def changes_scores(self) -> bool:
+        """Whether :meth:`penalise` does anything."""
+        sampling = self.sampling
+        return bool(
+            sampling.repetition_penalty != 1.0
+            or sampling.frequency_penalty
+            or sampling.presence_penalty
+            or self._bias_ids.size
+            or (self._constraint is not None and self._constraint.allowed is not None)
+        )
 
     def penalise(self, scores: _Floats) -> None:
-        """Apply penalties and bias to ``scores`` ``(vocabulary,)`` in place."""
+        """Apply penalties, bias and constraint to ``scores`` ``(vocabulary,)`` in place."""
         sampling = self.sampling
         if sampling.repetition_penalty != 1.0:
             seen = self._seen.ids
@@ -70,6 +96,8 @@ class Chooser:
             scores[said] -= sampling.frequency_penalty * counts + sampling.presence_penalty
         if self._bias_ids.size:
             scores[self._bias_ids] += self._bias
+        if self._constraint is not None:
+            self._constraint.apply(scores)
 
     def draw(self) -> float:
         """This token's random number."""
@@ -81,8 +109,11 @@ class Chooser:
     def accept(self, token: int) -> None:
         """Note the chosen token."""
         self._index += 1
+        self.repeats = self._constraint is not None and not self._constraint.accept(token)
         if self.sampling.repetition_penalty != 1.0:
             self._seen.add(token)
+        if self.repeats:
+            return
         if self.sampling.frequency_penalty or self.sampling.presence_penalty:
             self._said.add(token)
 
@@ -93,34 +124,60 @@ def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[int]:
     Args:
         logits: ``(rows, vocabulary)``, one row for each chooser; not changed.
     """
-    scores: _Floats = logits.to(torch.float64, copy=True).numpy(force=True)
-    temperatures = np.array([chooser.sampling.temperature for chooser in choosers])
-    for row, chooser in enumerate(choosers):
-        chooser.penalise(scores[row])
-    tokens = scores.argmax(axis=1)
-    sampled = np.flatnonzero(temperatures > 0)
-    if sampled.size:
-        # Relative to the best, so that exp does not overflow however small the temperature is.
-        weights = scores[sampled] - scores[sampled, tokens[sampled], None]
-        weights /= temperatures[sampled, None]
-        torch.from_numpy(weights).exp_()
-        for row, weight in zip(sampled.tolist(), weights, strict=True):
-            tokens[row] = _sample(weight, choosers[row])
-    chosen: list[int] = tokens.tolist()
-    for chooser, token in zip(choosers, chosen, strict=True):
+    if any(chooser.changes_scores for chooser in choosers):
+        logits = logits.clone()
+        scores = logits.numpy()
+        for row, chooser in enumerate(choosers):
+            if chooser.changes_scores:
+                chooser.penalise(scores[row])
+    best, ids = logits.max(dim=-1)
+    tokens: list[int] = ids.tolist()
+    sampled = [row for row, chooser in enumerate(choosers) if chooser.sampling.temperature > 0]
+    if sampled:
+        temperatures = torch.tensor([choosers[row].sampling.temperature for row in sampled])
+        # Relative to the best, so that exp does not overflow however small the temperature is;
+        # padded to whole blocks with ids of no weight.
+        size = logits.shape[1]
+        weights = torch.zeros(len(sampled), -(-size // _BLOCK) * _BLOCK)
+        kept = weights[:, :size]
+        torch.sub(logits[sampled], best[sampled, None], out=kept)
+        kept.div_(temperatures[:, None]).exp_()
+        sums = weights.view(len(sampled), -1, _BLOCK).sum(-1, dtype=torch.float64).numpy()
+        for place, row in enumerate(sampled):
+            tokens[row] = _sample(weights[place].numpy(), sums[place], size, choosers[row])
+    for chooser, token in zip(choosers, tokens, strict=True):
         chooser.accept(token)
-    return chosen
+    return tokens
 
 
-def _sample(weights: _Floats, chooser: Chooser) -> int:
-    """Draw an id in proportion to ``weights`` ``(vocabulary,)`` after top-k and top-p."""
+def _sample(weights: _Floats, sums: _Floats, size: int, chooser: Chooser) -> int:
+    """Draw an id in proportion to ``weights`` after top-k and top-p.
+
+    Args:
+        weights: ``(blocks * _BLOCK,)``, of which the first ``size`` are ids.
+        sums: ``(blocks,)``, of the weights in each block.
+    """
     sampling = chooser.sampling
-    kept = nucleus(weights, sampling.top_k, sampling.top_p)
-    cumulative = np.cumsum(weights if kept is None else weights[kept])
-    place = int(np.searchsorted(cumulative, chooser.draw() * cumulative[-1], side="right"))
-    # Rounding may carry the product up to the sum itself.
-    place = min(place, cumulative.size - 1)
-    return place if kept is None else int(kept[place])
+    kept = nucleus(weights[:size], sampling.top_k, sampling.top_p)
+    if kept is not None:
+        cumulative = np.cumsum(weights[kept], dtype=np.float64)
+        return int(kept[_place(cumulative, chooser.draw() * cumulative[-1])])
+    cumulative = np.cumsum(sums)
+    aim = chooser.draw() * cumulative[-1]
+    block = _place(cumulative, aim)
+    within = np.cumsum(weights[block * _BLOCK : (block + 1) * _BLOCK], dtype=np.float64)
+    return block * _BLOCK + _place(within, aim - (cumulative[block] - sums[block]))
+
+
+def _place(cumulative: _Floats, aim: float) -> int:
+    """The first place whose sum is above ``aim``.
+
+    Rounding may carry ``aim`` up to the last sum; then it is the last place with a weight.
+    """
+    place = int(np.searchsorted(cumulative, aim, side="right"))
+    if place < cumulative.size:
+        return place
+    return int(np.searchsorted(cumulative, cumulative[-1], side="left"))
 
 
 def nucleus(weights: _Floats, top_k: int, top_p: float) -> _Integers | None:
@@ -139,12 +196,12 @@ def nucleus(weights: _Floats, top_k: int, top_p: float) -> _Integers | None:
     if top_p >= 1.0:
         return None if candidates is None else np.sort(candidates)
     if candidates is None:
-        total = float(weights.sum())
+        total = float(weights.sum(dtype=np.float64))
         candidates = _heaviest(weights, top_p * total)
         candidates = candidates[np.argsort(-weights[candidates], kind="stable")]
     else:
-        total = float(weights[candidates].sum())
-    reached = np.cumsum(weights[candidates])
+        total = float(weights[candidates].sum(dtype=np.float64))
+    reached = np.cumsum(weights[candidates], dtype=np.float64)
     count = int(np.searchsorted(reached, top_p * total, side="left")) + 1
     return np.sort(candidates[:count])
 
@@ -159,7 +216,7 @@ def _heaviest(weights: _Floats, aim: float) -> _Integers:
     for share in (0.1, 0.01, 1e-3, 1e-4, 1e-6):
         heavy = np.flatnonzero(weights >= share * best)
         # A little more, so that a sum in another order reaches the aim, too.
-        if float(weights[heavy].sum()) > aim * (1 + 1e-9):
+        if float(weights[heavy].sum(dtype=np.float64)) > aim * (1 + 1e-9):
             return heavy
     return np.arange(weights.size)
 

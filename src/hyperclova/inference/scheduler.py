@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hyperclova.inference.cache import BLOCK, Chunk, KeyValues, Span, SpanAttention
 from hyperclova.inference.fair import FairQueue
+from hyperclova.inference.healing import Constraint, Vocabulary
 from hyperclova.inference.jobs import Generation, Job, Reader, Row, Wish
 from hyperclova.inference.logprobs import Measured, measure
 from hyperclova.inference.prefix import PrefixCache
@@ -43,6 +44,7 @@ class Scheduler:
         self, runner: Runner, tokenizer: Tokenizer, rows: int, waiting: int, cache_bytes: int
     ) -> None:
         self._runner, self._tokenizer = runner, tokenizer
+        self._spellings = Vocabulary(tokenizer)
         self._rows, self._most_waiting = rows, waiting
         self._vocabulary = tokenizer.vocabulary_size
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -216,7 +218,9 @@ class Scheduler:
         choice = job.begun
         job.begun += 1
         job.open += 1
-        limit = min(job.request.max_tokens, self._runner.config.context_length - len(job.prompt))
+        repeated = len(job.remainder)  # in single bytes at worst
+        room = self._runner.config.context_length - len(job.prompt) - repeated
+        limit = min(job.request.max_tokens, room)
         if job.cache is None:
             cache = self._sequence((), 0)
         elif job.begun == job.request.n:
@@ -228,8 +232,14 @@ class Scheduler:
             job,
             choice,
             cache,
-            Chooser(job.request.sampling, job.seed + choice, job.prompt.tokens, limit),
-            Writer(self._tokenizer, job.request.stop, before=before),
+            Chooser(
+                job.request.sampling,
+                job.seed + choice,
+                job.prompt.tokens,
+                limit + repeated,
+                Constraint(self._spellings, job.remainder) if repeated else None,
+            ),
+            Writer(self._tokenizer, job.request.stop, before, hidden=len(job.remainder.decode())),
             limit,
         )
 
@@ -398,8 +408,11 @@ class Scheduler:
                 self._leave(row, *row.writer.finish(), "stop")
                 continue
             row.last = token
-            row.generated += 1
             self._written += 1
+            if row.chooser.repeats:
+                row.writer.repeat(token)
+                continue
+            row.generated += 1
             text, results, stopped = row.writer.push(token, measurement)
             if stopped:
                 self._leave(row, text, results, "stop")

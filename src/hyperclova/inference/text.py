@@ -7,19 +7,8 @@ from dataclasses import replace
 
 from hyperclova.inference.logprobs import Measured
 from hyperclova.inference.protocol import TokenLogprob, TokenResult
+from hyperclova.inference.token_text import token_text
 from hyperclova.tokenizer import Tokenizer
-
-
-def token_text(tokenizer: Tokenizer, token: int) -> str:
-    """One token alone: its text, ``bytes:\\xec\\x95`` if that is not whole UTF-8 (OpenAI's form),
-    or its name if it is a control token."""
-    data = tokenizer.token_bytes(token)
-    if not data:
-        return tokenizer.token_name(token)
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
 
 
 class StopMatcher:
@@ -67,11 +56,14 @@ class Writer:
     token cut by a stop string keeps only its part before it.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str], before: Sequence[int]) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, stop: Sequence[str], before: Sequence[int], hidden: int = 0
+    ) -> None:
         """
         Args:
             before: the tokens of the prompt if they are not written out: a character that they
                 left unfinished is completed by the first tokens of the continuation.
+            hidden: characters at the beginning that repeat the prompt's and are not shown.
         """
         self._tokenizer = tokenizer
         self._matcher = StopMatcher(stop)
@@ -80,6 +72,7 @@ class Writer:
         for token in before[-3:]:  # an unfinished character has at most three bytes
             self._decoder.push(token)
             self._tail.push(tokenizer.token_bytes(token))
+        self._hidden = hidden
         self._decoded = 0
         self._shown = 0
         self._tokens: deque[TokenResult] = deque()
@@ -113,6 +106,10 @@ class Writer:
             results = tuple(self._cut(result) for result in results)
         return shown, results, stopped
 
+    def repeat(self, token: int) -> None:
+        """Take a token that only repeats the prompt."""
+        self._decode(token)
+
     def finish(self) -> tuple[str, tuple[TokenResult, ...]]:
         """What was held back, at an end that is no stop string.
 
@@ -126,8 +123,10 @@ class Writer:
     def _decode(self, token: int) -> str:
         text = self._decoder.push(token)
         self._tail.push(self._tokenizer.token_bytes(token))
-        self._decoded += len(text)
-        return text
+        repeated = min(self._hidden, len(text))
+        self._hidden -= repeated
+        self._decoded += len(text) - repeated
+        return text[repeated:]
 
     def _result(self, token: int, measured: Measured) -> TokenResult:
         # Its first byte either goes on with the unfinished character, which will stand at
@@ -138,6 +137,8 @@ class Writer:
             for rival, logprob in measured.top
         )
         text = token_text(self._tokenizer, token)
+        if self._hidden and not text.startswith("bytes:"):
+            text = text[self._hidden :]
         return TokenResult(token, text, measured.logprob, self._decoded + broken, top)
 
     def _show(self, text: str) -> tuple[str, tuple[TokenResult, ...]]:
