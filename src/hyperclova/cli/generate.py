@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hyperclova.cli.servers import KeyVariable, Server, ServerTokenizer
 from hyperclova.errors import UserError
 
 if TYPE_CHECKING:
     from hyperclova.inference import Engine
     from hyperclova.inference.protocol import Choice, Request
+    from hyperclova.inference.remote import RemoteEngine
 
 
 def generate(
@@ -52,15 +54,14 @@ def generate(
         int | None,
         typer.Option(help="Also list each token's probability and this many rivals, on stderr."),
     ] = None,
+    server: Server = None,
+    tokenizer: ServerTokenizer = None,
+    api_key_env: KeyVariable = None,
 ) -> None:
     """Continue a text. Only the continuation is printed."""
-    from hyperclova import directories
-    from hyperclova.inference.protocol import Request, Sampling
+    from hyperclova.inference.protocol import EngineError, Request, Sampling
 
-    directory = model or directories.default_model()
     text = _from_stdin() if prompt == "-" else prompt
-    from hyperclova.inference import Engine  # imports torch, which takes seconds
-
     request = Request(
         text,
         max_tokens,
@@ -76,15 +77,32 @@ def generate(
         logprobs,
     )
     wanted = sys.stdout.isatty() if stream is None else stream
-    with Engine(directory) as engine:
-        # Several continuations are written at once; streamed, they would run into each other.
-        choices = _stream(engine, request) if wanted and n == 1 else _print(engine, request)
+    with _open(model, server, tokenizer, api_key_env) as engine:
+        try:
+            # Several continuations are written at once; streamed, they would run into each other.
+            choices = _stream(engine, request) if wanted and n == 1 else _print(engine, request)
+        except EngineError as error:
+            raise UserError(str(error)) from None
     if logprobs is not None:
         for choice in choices:
             _list_probabilities(choice)
 
 
-def _stream(engine: "Engine", request: "Request") -> "tuple[Choice, ...]":
+def _open(
+    model: Path | None, server: str | None, tokenizer: Path | None, variable: str | None
+) -> "Engine | RemoteEngine":
+    from hyperclova import directories
+    from hyperclova.cli.servers import connect, refuse_without_server
+
+    if server is not None:
+        return connect(server, model, tokenizer, variable)
+    refuse_without_server(tokenizer, variable)
+    from hyperclova.inference import Engine  # imports torch, which takes seconds
+
+    return Engine(model or directories.default_model())
+
+
+def _stream(engine: "Engine | RemoteEngine", request: "Request") -> "tuple[Choice, ...]":
     from hyperclova.inference.gather import Gatherer
 
     gatherer = Gatherer(request.n)
@@ -97,7 +115,7 @@ def _stream(engine: "Engine", request: "Request") -> "tuple[Choice, ...]":
     return gatherer.completion().choices
 
 
-def _print(engine: "Engine", request: "Request") -> "tuple[Choice, ...]":
+def _print(engine: "Engine | RemoteEngine", request: "Request") -> "tuple[Choice, ...]":
     (completion,) = engine.generate([request])
     sys.stdout.write("\n---\n".join(choice.text for choice in completion.choices) + "\n")
     sys.stdout.flush()

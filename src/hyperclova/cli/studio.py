@@ -2,9 +2,14 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from hyperclova.cli.servers import KeyVariable, Server, ServerTokenizer
+
+if TYPE_CHECKING:
+    from hyperclova.studio.settings import Served
 
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -24,22 +29,24 @@ def studio(
         str | None,
         typer.Option(help="Database URL; without it, studio.sqlite3 in HYPERCLOVA_HOME."),
     ] = None,
+    server: Server = None,
+    tokenizer: ServerTokenizer = None,
+    api_key_env: KeyVariable = None,
 ) -> None:
     """Start Studio: the Playground in the browser and the OpenAI-compatible API."""
     from rich.console import Console
 
-    from hyperclova import directories
-    from hyperclova.errors import UserError
+    from hyperclova.cli.servers import refuse_without_server
     from hyperclova.studio.server import serve
     from hyperclova.studio.settings import Settings
 
     console = Console(highlight=False, soft_wrap=True)
-    directory = model if model is not None else directories.default_model()
-    if not (directory / "config.json").is_file():
-        raise UserError(
-            f"--model {directory} is not a model directory: it has no config.json; "
-            "make one with `hyperclova export`"
-        )
+    where: Path | Served
+    if server is not None:
+        where = _served(server, model, tokenizer, api_key_env)
+    else:
+        refuse_without_server(tokenizer, api_key_env)
+        where = _directory(model)
     loopback = _is_loopback(host)
     if not loopback:
         console.print(
@@ -47,13 +54,35 @@ def studio(
             "can reach this machine can read the history and use the model.[/yellow]"
         )
     settings = Settings(
-        model=directory,
+        model=where,
         host=host,
         port=port,
         database_url=database,
         allowed_hosts=(*_LOOPBACK_NAMES, host.lower()) if loopback else None,
     )
     serve(settings, lambda address: console.print(f"[bold]Studio:[/bold] {address}"))
+
+
+def _directory(model: Path | None) -> Path:
+    from hyperclova import directories
+    from hyperclova.errors import UserError
+
+    directory = model if model is not None else directories.default_model()
+    if not (directory / "config.json").is_file():
+        raise UserError(
+            f"--model {directory} is not a model directory: it has no config.json; "
+            "make one with `hyperclova export`"
+        )
+    return directory
+
+
+def _served(url: str, model: Path | None, tokenizer: Path | None, variable: str | None) -> "Served":
+    """The model on a server, which is asked for its name: what is wrong is told in one line."""
+    from hyperclova.cli.servers import api_key, connect
+    from hyperclova.studio.settings import Served
+
+    with connect(url, model, tokenizer, variable) as engine:
+        return Served(url, engine.model.name, api_key(variable), tokenizer)
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,9 +4,10 @@ All four keys are always there. ``message`` names the field and the remedy; ``co
 and meant for programs.
 """
 
+import contextlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -14,8 +15,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from hyperclova.errors import UserError
+from hyperclova.inference.protocol import EngineBusy, EngineDied, EngineError
 
 logger = logging.getLogger(__name__)
+
+RETRY = {"retry-after": "1"}
+"""Headers of an answer that will be another one in a moment."""
 
 
 class APIError(Exception):
@@ -71,6 +76,26 @@ def unexpected() -> APIError:
         "in the x-request-id header",
         code="internal_error",
     )
+
+
+@contextlib.contextmanager
+def engine_failures() -> Iterator[None]:
+    """Turn what an engine raises into an :class:`APIError`."""
+    try:
+        yield
+    except EngineDied as death:
+        raise APIError(
+            500,
+            f"the engine stopped while it was writing ({death}); it is being started again, "
+            "send the request once more",
+            code="engine_died",
+        ) from death
+    except EngineBusy as error:
+        raise APIError(429, str(error), code="rate_limit_exceeded", headers=RETRY) from error
+    except EngineError as error:
+        raise APIError(500, f"the engine failed: {error}", code="engine_error") from error
+    except UserError as error:
+        raise APIError(400, str(error), code="invalid_value") from error
 
 
 def install(app: FastAPI) -> None:

@@ -8,10 +8,9 @@ from typing import TypeVar
 from starlette.requests import Request as HTTPRequest
 from starlette.types import Receive
 
-from hyperclova.errors import UserError
-from hyperclova.inference.protocol import Chunk, EngineBusy, EngineDied, EngineError, Request
-from hyperclova.studio.errors import APIError
-from hyperclova.studio.service import RETRY, Studio
+from hyperclova.inference.protocol import Chunk, Request
+from hyperclova.studio.errors import engine_failures
+from hyperclova.studio.service import Studio
 
 T = TypeVar("T")
 
@@ -43,21 +42,8 @@ class Generation:
         return self
 
     async def __anext__(self) -> tuple[int, Chunk]:
-        try:
+        with engine_failures():
             return await anext(self._chunks)
-        except EngineDied as death:
-            raise APIError(
-                500,
-                f"the engine stopped while it was writing ({death}); it is being started again, "
-                "send the request once more",
-                code="engine_died",
-            ) from death
-        except EngineBusy as error:
-            raise APIError(429, str(error), code="rate_limit_exceeded", headers=RETRY) from error
-        except EngineError as error:
-            raise APIError(500, f"the engine failed: {error}", code="engine_error") from error
-        except UserError as error:
-            raise APIError(400, str(error), code="invalid_value") from error
 
     async def close(self) -> None:
         if self._open:

@@ -1,28 +1,29 @@
 """What one running Studio consists of, and how it comes up and goes down."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
 from hyperclova.inference.process import EngineProcess
 from hyperclova.inference.protocol import ModelInformation
-from hyperclova.studio.errors import APIError
-from hyperclova.studio.settings import Settings
+from hyperclova.studio.errors import RETRY, APIError
+from hyperclova.studio.settings import Served, Settings
 from hyperclova.studio.store import Database, Desk, Runs
-from hyperclova.studio.tokenization import Tokenization
+from hyperclova.studio.tokenization import ServedTokenization, Tokenization
 
-RETRY = {"retry-after": "1"}
-"""Headers of an answer that will be another one in a moment."""
+if TYPE_CHECKING:
+    from hyperclova.inference.served import ServedEngine
 
 
 class Studio:
-    """The engine's process, the tokenizer, the database, and the count of requests under way."""
+    """The engine, the tokenizer, the database, and the count of requests under way."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.engine = EngineProcess(settings.model, settings.model_id)
+        self.engine = _engine(settings)
         self.requests_running = 0
-        self._tokenization: Tokenization | None = None
+        self._tokenization: Tokenization | ServedTokenization | None = None
         self._database: Database | None = None
 
     def open(self) -> None:
@@ -32,7 +33,7 @@ class Studio:
             UserError: either cannot be had; the message says why.
         """
         if self._tokenization is None:
-            self._tokenization = Tokenization(self.settings.model)
+            self._tokenization = _tokenization(self.settings, self.engine)
         if self._database is None:
             self._database = Database(self.settings.database)
 
@@ -50,7 +51,7 @@ class Studio:
             self._database.close()
 
     @property
-    def tokenization(self) -> Tokenization:
+    def tokenization(self) -> Tokenization | ServedTokenization:
         assert self._tokenization is not None, "Studio is not open"
         return self._tokenization
 
@@ -111,6 +112,29 @@ class Studio:
 
     def leave(self) -> None:
         self.requests_running -= 1
+
+
+def _engine(settings: Settings) -> "EngineProcess | ServedEngine":
+    model = settings.model
+    if not isinstance(model, Served):
+        return EngineProcess(model, settings.model_id)
+    from hyperclova.inference.served import ServedEngine  # and with it an HTTP client
+    from hyperclova.tokenizer import Tokenizer
+
+    # One of its own: it names tokens in the event loop, while the other encodes in a thread.
+    tokenizer = None if model.tokenizer is None else Tokenizer.load(model.tokenizer)
+    return ServedEngine(model.url, model.name, api_key=model.api_key, tokenizer=tokenizer)
+
+
+def _tokenization(
+    settings: Settings, engine: "EngineProcess | ServedEngine"
+) -> Tokenization | ServedTokenization:
+    model = settings.model
+    directory = model.tokenizer if isinstance(model, Served) else model
+    if directory is not None:
+        return Tokenization(directory)
+    assert not isinstance(engine, EngineProcess)
+    return ServedTokenization(engine)
 
 
 def studio_of(request: Request) -> Studio:

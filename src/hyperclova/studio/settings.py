@@ -1,17 +1,29 @@
 """What Studio needs to know to start."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hyperclova import directories
 
 
 @dataclass(frozen=True)
+class Served:
+    """A model that another server runs: a Studio, vLLM, llama.cpp's."""
+
+    url: str
+    name: str
+    """The model's name there, and here."""
+    api_key: str | None = field(default=None, repr=False)
+    tokenizer: Path | None = None
+    """A directory with the model's tokenizer; None leaves it to the server's ``/tokenize``."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """How one Studio runs. Everything but the model has a default that works on a laptop."""
 
-    model: Path
-    """The model directory; its name is the model's id on the wire."""
+    model: Path | Served
+    """The model directory, whose name is the model's id on the wire, or where else it runs."""
     host: str = "127.0.0.1"
     port: int = 8321
     """0 lets the system choose a free port."""
@@ -27,8 +39,8 @@ class Settings:
 
     @property
     def model_id(self) -> str:
-        """The model's id on the wire: the name of its directory."""
-        return self.model.resolve().name
+        """The model's id on the wire: the name of its directory, or on the other server."""
+        return self.model.name if isinstance(self.model, Served) else self.model.resolve().name
 
     @property
     def database(self) -> str:

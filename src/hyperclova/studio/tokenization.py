@@ -1,10 +1,15 @@
-"""The model's tokenizer in the web process: counting and encoding without the engine."""
+"""Counting and encoding: with the model's tokenizer in the web process, or the server's."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from hyperclova.studio.errors import engine_failures
 from hyperclova.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from hyperclova.inference.served import ServedEngine
 
 
 class Tokenization:
@@ -32,3 +37,25 @@ class Tokenization:
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+class ServedTokenization:
+    """Asks the server that runs the model."""
+
+    def __init__(self, engine: "ServedEngine") -> None:
+        self._engine = engine
+
+    def at_least(self, text: str) -> int:
+        """A lower bound on the number of tokens of ``text``; nothing is known of them here."""
+        return 0
+
+    async def encode(self, text: str) -> list[int]:
+        """
+        Raises:
+            APIError: the server cannot be reached, or has no tokenizer to offer.
+        """
+        with engine_failures():
+            return await self._engine.tokenize(text)
+
+    def close(self) -> None:
+        """Nothing of it stays behind."""

@@ -15,6 +15,7 @@ from hyperclova.studio.api.event_stream import DONE, EventStream, event
 from hyperclova.studio.errors import APIError
 from hyperclova.studio.generation import ClientGone, Generation, while_connected
 from hyperclova.studio.service import Studio, studio_of
+from hyperclova.studio.settings import Served
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
@@ -118,11 +119,11 @@ def _piece(answer: Answer, prompt: int, chunk: Chunk, written: list[list[Written
 
 def _model(studio: Studio) -> dict[str, Any]:
     loaded = studio.engine.model
-    written = loaded.created if loaded is not None else _modified(studio.settings.model)
+    created = loaded.created if loaded is not None else _modified(studio.settings.model)
     described = {
         "id": studio.settings.model_id,
         "object": "model",
-        "created": written,
+        "created": created,
         "owned_by": "hyperclova",
     }
     if loaded is None:
@@ -141,8 +142,10 @@ def _model(studio: Studio) -> dict[str, Any]:
     }
 
 
-def _modified(model: Path) -> int:
+def _modified(model: Path | Served) -> int:
     """When the weights were written, for as long as the engine has not said so itself."""
+    if isinstance(model, Served):
+        return 0
     weights = model / "model.safetensors"
     return int((weights if weights.is_file() else model).stat().st_mtime)
 
