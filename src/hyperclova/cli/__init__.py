@@ -37,6 +37,7 @@ _EXTRA_OF = {
     "sqlalchemy": "studio",
     "alembic": "studio",
     "jinja2": "studio",
+    "httpx": "remote",
     "msgpack": "studio",
     "tensorboard": "train",
 }
