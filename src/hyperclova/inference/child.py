@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import traceback
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -42,6 +42,7 @@ def main() -> NoReturn:
     parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args()
     _die_with(arguments.parent)
+    threading.excepthook = _fall
     connection = _Connection(socket.socket(fileno=arguments.socket))
     try:
         # Here, not above: until now nothing that takes seconds has been imported.
@@ -73,6 +74,17 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before we asked
             os._exit(0)
+
+
+def _fall(fault: threading.ExceptHookArgs) -> None:
+    """End this process: who waits for a thread that is no more would wait for ever.
+
+    The parent tells them, and starts another child.
+    """
+    if fault.exc_value is not None:
+        traceback.print_exception(fault.exc_value)
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _one_line(error: BaseException) -> str:
@@ -134,6 +146,7 @@ class _Service:
     def __init__(self, engine: "Engine", connection: _Connection) -> None:
         self._engine, self._connection = engine, connection
         self._jobs: dict[int, Job] = {}
+        self._questions: dict[int, Future[None]] = {}
         self._answerers = ThreadPoolExecutor(_ANSWERERS)
 
     def run(self) -> NoReturn:
@@ -148,11 +161,11 @@ class _Service:
                     self._connection.send({"type": "answer", "id": call, "answer": answer})
                     self._end(call, None)
                 case "cancel":
-                    # It may have ended while the message was on its way.
-                    if job := self._jobs.get(call):
-                        job.cancel()
+                    self._cancel(call)
                 case _:
-                    self._answerers.submit(self._answer, call, message)
+                    question = self._answerers.submit(self._answer, call, message)
+                    self._questions[call] = question
+                    question.add_done_callback(partial(self._answered, call))
 
     def _stream(self, call: int, message: wire.Message) -> None:
         try:
@@ -167,6 +180,16 @@ class _Service:
         self._jobs[call] = job
         if job.ended:  # perhaps before it was noted, so that its end removed nothing
             self._jobs.pop(call, None)
+
+    def _cancel(self, call: int) -> None:
+        # Either may have ended while the message was on its way.
+        if job := self._jobs.get(call):
+            job.cancel()
+        elif question := self._questions.get(call):
+            question.cancel()  # one that has begun is answered to its end, for nobody
+
+    def _answered(self, call: int, _: Future[None]) -> None:
+        del self._questions[call]
 
     def _answer(self, call: int, message: wire.Message) -> None:
         try:

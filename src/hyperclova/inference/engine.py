@@ -281,10 +281,12 @@ class Engine:
         answers: list[T] = []
 
         def end(error: BaseException | None) -> None:
-            if error is None:
-                future.set_result(answers[0])
-            else:
+            if error is not None:
                 future.set_exception(error)
+            elif answers:
+                future.set_result(answers[0])
+            else:  # stopped before it could answer, its caller having been interrupted
+                future.cancel()
 
         job = make(answers.append, end)
         self._scheduler.submit(job)

@@ -40,7 +40,7 @@ State = Literal["loading", "ready", "restarting", "failed", "stopped"]
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds before a restart; doubles with each death
 _STEADY = 60.0  # seconds of work after which earlier deaths are forgotten
-_FRUITLESS_STARTS = 3  # deaths before the model was ready, after which we give up
+_FRUITLESS_STARTS = 3  # deaths in a row before the model was ready, after which we give up
 _ERRORS = {"user": UserError, "busy": EngineBusy, "failure": EngineError}
 _FAREWELL = 1.0  # seconds a child may take to end by itself; it has nothing to save
 
@@ -243,7 +243,7 @@ class EngineProcess:
 
     async def _supervise(self) -> None:
         """Run one child after another."""
-        deaths = 0
+        deaths = fruitless = 0
         clock = asyncio.get_running_loop().time
         while True:
             began = clock()
@@ -256,8 +256,10 @@ class EngineProcess:
                 self._enter("failed", life.cause)
                 return
             deaths = 1 if life.ready and clock() - began > _STEADY else deaths + 1
-            if not life.ready and deaths >= _FRUITLESS_STARTS:
-                self._enter("failed", f"{life.cause}, {deaths} times while loading the model")
+            # Only what never became ready says something about the model.
+            fruitless = 0 if life.ready else fruitless + 1
+            if fruitless >= _FRUITLESS_STARTS:
+                self._enter("failed", f"{life.cause}, {fruitless} times while loading the model")
                 return
             await asyncio.sleep(min(_FIRST_DELAY * 2 ** (deaths - 1), _LONGEST_DELAY))
 
