@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+
 from studio_process import PATIENCE, Server
 
 

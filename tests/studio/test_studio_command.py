@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from studio_process import PATIENCE, Server
 
 from hyperclova.cli.studio import studio
 from hyperclova.errors import UserError
+from studio_process import PATIENCE, Server
 
 COMMAND = [sys.executable, "-c", "from hyperclova.cli import main; main()", "studio"]
 LONG = {"model": "tiny", "prompt": ["옛날 옛적"] * 200, "n": 128, "max_tokens": 110, "stream": True}

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from studio_process import Server
 
 from hyperclova.studio import parameters
+from studio_process import Server
 
 DOCUMENT = {
     "segments": [

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import openai
+
 from studio_process import PATIENCE, Server, wait_for
 
 # A minute's work, eight prompts at a time: two such requests are written side by side.

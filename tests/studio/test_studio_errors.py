@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import openai
 import pytest
+
 from studio_process import Server
 
 GOOD: dict[str, Any] = {"model": "tiny", "prompt": "옛날 옛적", "max_tokens": 1}

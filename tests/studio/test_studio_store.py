@@ -11,12 +11,12 @@ import httpx
 import psutil
 import pytest
 from sqlalchemy import inspect, text
-from studio_process import Server
 
 from hyperclova.errors import UserError
 from hyperclova.studio.store import Database, Desk, Runs
 from hyperclova.studio.store.runs import Run
 from hyperclova.studio.store.tables import metadata
+from studio_process import Server
 
 RUN = Run(
     model="tiny",

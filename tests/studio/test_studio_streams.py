@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from studio_process import Server, wait_for
 
 from hyperclova.studio.settings import Settings
+from studio_process import Server, wait_for
 
 PROMPT = "옛날 옛적 어느 마을에"
 GO_ON = {"0": -100}

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 import psutil
+
 from studio_process import Server
 
 PROGRAM = """

@@ -372,9 +372,13 @@ class AsyncRemoteEngine:
         What a server makes of a text may differ from what the model was trained with: vLLM and
         llama.cpp's server do not know of the morpheme analyser.
         """
-        if isinstance(prompt, str) and self._tokenizer is None:
+        tokenizer = self._tokenizer
+        if isinstance(prompt, str) and tokenizer is None:
             return prompt
-        return await self._prompt_ids(prompt)
+        ids = await self._prompt_ids(prompt)
+        if ids or self._served.dialect == "studio" or tokenizer is None:
+            return ids or ""  # Studio begins a document by itself; others may refuse it
+        return [tokenizer.end_of_text_id]
 
     async def _prompt_ids(self, prompt: Prompt) -> list[int]:
         ids: list[int] = []
