@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperclova.inference.healing import LONGEST, Constraint, Vocabulary, heal
+from hyperclova.inference.healing import LONGEST, Constraint, Vocabulary, heal, helps
 from hyperclova.tokenizer import TextError, Tokenizer
 from hyperclova.tokenizer.train import train
 
@@ -148,6 +148,27 @@ def test_a_character_that_the_vocabulary_lacks_is_not_healed(
         healed = heal(character_tokenizer, text)
         assert healed.remainder == b""
         assert list(healed.ids) == character_tokenizer.encode(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("대한민국의 수", True),
+        ("대한민국의 ", True),
+        ("첫째 줄\n", True),
+        ("ㅋㅋ", True),
+        ("그는 \u1112\u1161", True),
+        ("감정:", False),
+        ("서울이다.", False),
+        ("2026", False),
+        ("def main", False),
+        ("", False),
+    ],
+)
+def test_by_default_prompts_that_end_in_hangul_or_white_space_are_healed(
+    text: str, expected: bool
+) -> None:
+    assert helps(text) is expected
 
 
 # -- what may be written instead -------------------------------------------------------------------
