@@ -5,15 +5,15 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hyperclova.cli.precision import PrecisionOption, precision_of
 from hyperclova.errors import UserError
 
 if TYPE_CHECKING:
     from hyperclova.inference.bench.load import Bench, Watcher, Workload
-    from hyperclova.inference.protocol import Precision
     from hyperclova.tokenizer import Tokenizer
 
 application = typer.Typer(
@@ -52,9 +52,7 @@ def serve(
         float, typer.Option(min=0, help="0 always takes the most likely token.")
     ] = 0.0,
     rows: Annotated[int, typer.Option(min=1, help="Answers that the engine writes at once.")] = 16,
-    precision: Annotated[
-        str | None, typer.Option(help="float32, bfloat16 or int8; else the engine chooses.")
-    ] = None,
+    precision: PrecisionOption = None,
     shape: Annotated[
         str | None,
         typer.Option(help="Random weights of this size, such as 137M; MODEL cuts the tokens."),
@@ -89,7 +87,6 @@ def serve(
     for option, value in (("--shape", shape), ("--precision", precision)):
         if server is not None and value is not None:
             raise UserError(f"{option} is for the engine here: leave it out with --server")
-    chosen = _precision(precision)
     _check_outputs(json, plot)
     directory = model or directories.default_model()
     tokenizer = Tokenizer.load(directory)
@@ -104,7 +101,9 @@ def serve(
                 directory = stack.enter_context(_random_model(shape, tokenizer))
             name = None if shape is None else f"{shape}, random weights"
             end = tokenizer.end_of_text_id
-            target = EngineTarget(directory, prompts, temperature, rows, end, name, chosen)
+            target = EngineTarget(
+                directory, prompts, temperature, rows, end, name, precision_of(precision)
+            )
         bench = Bench(target, workload, stack.enter_context(_progress(workload)))
         interrupted = _measure(bench, prompt_tokens)
     if bench.levels:
@@ -194,14 +193,6 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
         what = "whole numbers" if kind is int else "numbers"
         raise UserError(f"{option} {text}: must be {what} above 0, parted by commas: 1,4,8")
     return numbers
-
-
-def _precision(name: str | None) -> "Precision | None":
-    from hyperclova.inference.protocol import Precision
-
-    if name is not None and name not in get_args(Precision):
-        raise UserError(f"--precision {name}: must be one of {', '.join(get_args(Precision))}")
-    return cast("Precision | None", name)
 
 
 @contextlib.contextmanager

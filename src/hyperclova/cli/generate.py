@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hyperclova.cli.precision import PrecisionName, PrecisionOption, precision_of
 from hyperclova.cli.servers import KeyVariable, Server, ServerTokenizer
 from hyperclova.errors import UserError
 
@@ -54,6 +55,15 @@ def generate(
         int | None,
         typer.Option(help="Also list each token's probability and this many rivals, on stderr."),
     ] = None,
+    heal: Annotated[
+        bool | None,
+        typer.Option(
+            "--heal/--no-heal",
+            help="Let the continuation finish a word that the prompt leaves open.",
+            show_default=False,
+        ),
+    ] = None,
+    precision: PrecisionOption = None,
     server: Server = None,
     tokenizer: ServerTokenizer = None,
     api_key_env: KeyVariable = None,
@@ -75,9 +85,10 @@ def generate(
         tuple(stop or ()),
         n,
         logprobs,
+        heal=heal,
     )
     wanted = sys.stdout.isatty() if stream is None else stream
-    with _open(model, server, tokenizer, api_key_env) as engine:
+    with _open(model, precision, server, tokenizer, api_key_env) as engine:
         try:
             # Several continuations are written at once; streamed, they would run into each other.
             choices = _stream(engine, request) if wanted and n == 1 else _print(engine, request)
@@ -89,17 +100,23 @@ def generate(
 
 
 def _open(
-    model: Path | None, server: str | None, tokenizer: Path | None, variable: str | None
+    model: Path | None,
+    precision: PrecisionName | None,
+    server: str | None,
+    tokenizer: Path | None,
+    variable: str | None,
 ) -> "Engine | RemoteEngine":
     from hyperclova import directories
     from hyperclova.cli.servers import connect, refuse_without_server
 
     if server is not None:
+        if precision is not None:
+            raise UserError("--precision is for a model that runs here: leave it out with --server")
         return connect(server, model, tokenizer, variable)
     refuse_without_server(tokenizer, variable)
     from hyperclova.inference import Engine  # imports torch, which takes seconds
 
-    return Engine(model or directories.default_model())
+    return Engine(model or directories.default_model(), precision=precision_of(precision))
 
 
 def _stream(engine: "Engine | RemoteEngine", request: "Request") -> "tuple[Choice, ...]":

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hyperclova.cli.precision import PrecisionOption, precision_of
 from hyperclova.cli.servers import KeyVariable, Server, ServerTokenizer
+from hyperclova.errors import UserError
 
 if TYPE_CHECKING:
     from hyperclova.studio.settings import Served
@@ -29,6 +31,7 @@ def studio(
         str | None,
         typer.Option(help="Database URL; without it, studio.sqlite3 in HYPERCLOVA_HOME."),
     ] = None,
+    precision: PrecisionOption = None,
     server: Server = None,
     tokenizer: ServerTokenizer = None,
     api_key_env: KeyVariable = None,
@@ -43,6 +46,8 @@ def studio(
     console = Console(highlight=False, soft_wrap=True)
     where: Path | Served
     if server is not None:
+        if precision is not None:
+            raise UserError("--precision is for a model that runs here: leave it out with --server")
         where = _served(server, model, tokenizer, api_key_env)
     else:
         refuse_without_server(tokenizer, api_key_env)
@@ -55,6 +60,7 @@ def studio(
         )
     settings = Settings(
         model=where,
+        precision=precision_of(precision) or "fast",
         host=host,
         port=port,
         database_url=database,
@@ -65,7 +71,6 @@ def studio(
 
 def _directory(model: Path | None) -> Path:
     from hyperclova import directories
-    from hyperclova.errors import UserError
 
     directory = model if model is not None else directories.default_model()
     if not (directory / "config.json").is_file():

@@ -66,7 +66,7 @@ class Int8Linear(nn.Module):
             UserError: this torch has no integer kernels for this processor.
         """
         super().__init__()
-        if "fbgemm" not in torch.backends.quantized.supported_engines:
+        if not self.available():
             raise UserError(
                 "precision int8 needs torch's fbgemm kernels, which this processor or build does "
                 "not have; use precision float32"
@@ -85,8 +85,13 @@ class Int8Linear(nn.Module):
             torch.backends.quantized.engine = engine
         self._bias = None if bias is None else bias.detach().float()
 
+    @staticmethod
+    def available() -> bool:
+        """Whether this torch has integer kernels for this processor."""
+        return "fbgemm" in torch.backends.quantized.supported_engines
+
     def forward(self, x: Tensor) -> Tensor:
-        largest = torch.linalg.vector_norm(x, float("inf"), dim=-1, keepdim=True)
+        largest = x.abs().amax(-1, keepdim=True)
         largest.clamp_min_(torch.finfo(torch.float32).tiny)
         product: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
             x / largest, 1 / 127, 128, self._packed

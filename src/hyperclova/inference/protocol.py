@@ -35,7 +35,9 @@ tokenised each by itself."""
 
 Pooling = Literal["mean", "last"]
 
-Precision = Literal["float32", "bfloat16", "int8"]
+Precision = Literal["float32", "bfloat16", "int8", "fast"]
+"""In which an engine computes; ``fast`` is what serves best on its machine (for text, int8 costs
+next to nothing; for scores to be compared with others', use float32)."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -222,7 +224,7 @@ class ModelInformation:
     width: int
     """Of an embedding, and so of a soft prompt."""
     precision: str
-    """In which the engine computes: a :data:`Precision`, or empty where nobody says."""
+    """In which the engine computes: float32, bfloat16 or int8; empty where nobody says."""
 
 
 class Backend(Protocol):

@@ -12,8 +12,12 @@ from hyperclova.inference.linear import Int8Linear, PackedLinear, pack
 from hyperclova.inference.precision import bfloat16_in_hardware
 from hyperclova.inference.protocol import Precision
 from hyperclova.model import GPT, GPTConfig
-from hyperclova.model.directory import load_model
+from hyperclova.model.cost import parameters
+from hyperclova.model.directory import load_config, load_model
 from hyperclova.model.gpt import Attend
+
+_WORTH_INT8 = 30_000_000
+"""Parameters from which reading the weights takes longer than quantising activations."""
 
 
 class Runner:
@@ -23,8 +27,8 @@ class Runner:
         directory: a model directory.
         device: where to run; None takes a CUDA device if there is one.
         precision: of weights and products; None is bfloat16 on CUDA devices that compute in it,
-            else float32. ``int8`` quantises the matrices and is for CPUs. Logits are float32
-            always.
+            else float32; ``fast`` takes int8 for large models on CPUs. ``int8`` quantises the
+            matrices and is for CPUs. Logits are float32 always.
 
     Raises:
         UserError: the directory holds no model that can be loaded, or the device cannot compute
@@ -40,12 +44,11 @@ class Runner:
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
-        if precision is None:
-            fast = self.device.type == "cuda" and bfloat16_in_hardware(self.device)
-            precision = "bfloat16" if fast else "float32"
+        if precision in (None, "fast"):
+            precision = _precision(self.device, load_config(directory), precision == "fast")
         if precision == "int8" and self.device.type != "cpu":
             raise UserError(f"precision int8 is for CPUs, not for {self.device.type}: use bfloat16")
-        self.precision: Precision = precision
+        self.precision = precision
         self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         """Of activations, keys and values."""
         self._model: GPT = load_model(directory, dtype=self.dtype, device=self.device)
@@ -83,6 +86,13 @@ class Runner:
         """Logits ``(rows, vocab_size)`` of states ``(rows, width)``, float32, on the CPU."""
         logits: Tensor = self._head(states.float())
         return logits.cpu()
+
+
+def _precision(device: torch.device, config: GPTConfig, fast: bool) -> Precision:
+    if device.type == "cuda":
+        return "bfloat16" if bfloat16_in_hardware(device) else "float32"
+    worthwhile = fast and Int8Linear.available() and parameters(config) >= _WORTH_INT8
+    return "int8" if worthwhile else "float32"
 
 
 def _head(model: GPT, kind: type[PackedLinear] | type[Int8Linear]) -> nn.Module:

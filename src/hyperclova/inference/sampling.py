@@ -130,19 +130,20 @@ def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[int]:
         for row, chooser in enumerate(choosers):
             if chooser.changes_scores:
                 chooser.penalise(scores[row])
-    best, ids = logits.max(dim=-1)
-    tokens: list[int] = ids.tolist()
+    # NumPy finds the place of the largest number many times faster than torch.
+    tokens: list[int] = logits.numpy().argmax(axis=1).tolist()
     sampled = [row for row, chooser in enumerate(choosers) if chooser.sampling.temperature > 0]
     if sampled:
         temperatures = torch.tensor([choosers[row].sampling.temperature for row in sampled])
+        best = torch.stack([logits[row, tokens[row]] for row in sampled])
         # Relative to the best, so that exp does not overflow however small the temperature is;
         # padded to whole blocks with ids of no weight.
         size = logits.shape[1]
         weights = torch.zeros(len(sampled), -(-size // _BLOCK) * _BLOCK)
         kept = weights[:, :size]
-        torch.sub(logits[sampled], best[sampled, None], out=kept)
+        torch.sub(logits[sampled], best[:, None], out=kept)
         kept.div_(temperatures[:, None]).exp_()
-        sums = weights.view(len(sampled), -1, _BLOCK).sum(-1, dtype=torch.float64).numpy()
+        sums = weights.view(len(sampled), -1, _BLOCK).sum(-1).numpy()
         for place, row in enumerate(sampled):
             tokens[row] = _sample(weights[place].numpy(), sums[place], size, choosers[row])
     for chooser, token in zip(choosers, tokens, strict=True):
@@ -162,7 +163,7 @@ def _sample(weights: _Floats, sums: _Floats, size: int, chooser: Chooser) -> int
     if kept is not None:
         cumulative = np.cumsum(weights[kept], dtype=np.float64)
         return int(kept[_place(cumulative, chooser.draw() * cumulative[-1])])
-    cumulative = np.cumsum(sums)
+    cumulative = np.cumsum(sums, dtype=np.float64)
     aim = chooser.draw() * cumulative[-1]
     block = _place(cumulative, aim)
     within = np.cumsum(weights[block * _BLOCK : (block + 1) * _BLOCK], dtype=np.float64)

@@ -117,7 +117,7 @@ class Studio:
 def _engine(settings: Settings) -> "EngineProcess | ServedEngine":
     model = settings.model
     if not isinstance(model, Served):
-        return EngineProcess(model, settings.model_id)
+        return EngineProcess(model, settings.model_id, precision=settings.precision)
     from hyperclova.inference.served import ServedEngine  # and with it an HTTP client
     from hyperclova.tokenizer import Tokenizer
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hyperclova import directories
+from hyperclova.inference.protocol import Precision
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Settings:
 
     model: Path | Served
     """The model directory, whose name is the model's id on the wire, or where else it runs."""
+    precision: Precision = "fast"
+    """In which the engine computes; of a model on another server, that server decides."""
     host: str = "127.0.0.1"
     port: int = 8321
     """0 lets the system choose a free port."""
