@@ -18,15 +18,16 @@ PATIENCE = 180.0  # seconds; generous, for machines that do other things at the 
 class Server:
     """One ``hyperclova studio`` process and what tests want to know of it."""
 
-    def __init__(self, model: Path, home: Path, *arguments: str) -> None:
+    def __init__(self, model: Path | None, home: Path, *arguments: str) -> None:
         command = [sys.executable, "-c", "from hyperclova.cli import main; main()", "studio"]
+        named = () if model is None else ("--model", str(model))
         self.home = home
         self.log = home / "studio.log"
         home.mkdir(parents=True, exist_ok=True)
         self.output: list[str] = []
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [*command, "--model", str(model), "--port", "0", *arguments],
+                [*command, *named, "--port", "0", *arguments],
                 env={**os.environ, "HYPERCLOVA_HOME": str(home), "OMP_NUM_THREADS": "1"},
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -1,6 +1,5 @@
 """The engine on a server: our own, over real HTTP, is the engine of this process."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -11,7 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from hyperclova.cli.generate import generate
 from hyperclova.errors import UserError
 from hyperclova.inference import Engine
 from hyperclova.inference.protocol import (
@@ -233,14 +235,15 @@ def idle(server: Server) -> bool:
     return sum(engine.cpu_times()[:2]) - before < 0.03
 
 
-def test_a_server_killed_while_it_writes(tiny_model_directory: Path, tmp_path: Path) -> None:
-    server = Server(tiny_model_directory, tmp_path).wait_until_ready()
+def test_a_server_killed_while_it_writes(server: Server, tmp_path: Path) -> None:
+    # A Studio that stands before the other one: there in a moment, as it loads no model.
+    mortal = Server(None, tmp_path, "--server", server.address).wait_until_ready()
     try:
-        with RemoteEngine(server.address) as remote:
+        with RemoteEngine(mortal.address) as remote:
             streams = [remote.stream(ENDLESS) for _ in range(4)]
             for stream in streams:
                 next(stream)
-            server.process.kill()
+            mortal.process.kill()
             for stream in streams:
                 with pytest.raises(EngineDied, match="broke off before the end of the answer"):
                     for _ in stream:
@@ -251,9 +254,10 @@ def test_a_server_killed_while_it_writes(tiny_model_directory: Path, tmp_path: P
             with pytest.raises(EngineDied, match="nothing answers"):
                 remote.score("옛날", " 옛적")
         with pytest.raises(EngineDied, match="nothing answers"):
-            RemoteEngine(server.address)
+            RemoteEngine(mortal.address)
     finally:
-        server.stop()
+        mortal.stop()
+    wait_for(lambda: idle(server), "the engine behind it to rest", 30)
 
 
 def test_a_closed_engine_says_so(server: Server) -> None:
@@ -304,16 +308,17 @@ def test_another_models_tokenizer_is_refused(server: Server, korean_lines: list[
         RemoteEngine(server.address, "large")
 
 
-COMMAND = [sys.executable, "-c", "from hyperclova.cli import main; main()", "generate"]
+application = typer.Typer()
+application.command()(generate)
 
 
-def test_generate_on_the_command_line(server: Server, engine: Engine) -> None:
-    options = ["--max-tokens", "12", "--seed", "3", "--server", server.address]
-    done = subprocess.run(
-        [*COMMAND, "옛날 옛적에", *options, "--model", "tiny", "--api-key-env", "KEY"],
-        capture_output=True,
-        env={**os.environ, "KEY": "안전하지않음".encode().hex()},
-        timeout=PATIENCE,
+def test_generate_on_the_command_line(
+    server: Server, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVER_KEY", "0123456789abcdef")
+    options = ["--max-tokens", "12", "--seed", "3", "--api-key-env", "SERVER_KEY"]
+    done = CliRunner().invoke(
+        application, ["옛날 옛적에", "--server", server.address, "--model", "tiny", *options]
     )
     expected = engine.generate(
         "옛날 옛적에",
@@ -323,13 +328,22 @@ def test_generate_on_the_command_line(server: Server, engine: Engine) -> None:
         repetition_penalty=1.1,
         seed=3,
     )
-    assert (done.stdout.decode(), done.stderr) == (expected.text + "\n", b"")
-    nobody = subprocess.run(
-        [*COMMAND, "옛날", "--server", "http://127.0.0.1:9"], capture_output=True, timeout=PATIENCE
-    )
-    assert nobody.returncode == 2
-    assert nobody.stderr.startswith(b"hyperclova: --server: nothing answers at http://127.0.0.1:9")
-    assert nobody.stderr.count(b"\n") == 1
+    assert (done.stdout, done.stderr) == (expected.text + "\n", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--server", "http://127.0.0.1:9"], "--server: nothing answers at http://127.0.0.1:9"),
+        (["--server", "http://x", "--api-key-env", "UNSET_KEY"], "UNSET_KEY: there is no such"),
+        (["--api-key-env", "UNSET_KEY"], "--api-key-env belongs to --server"),
+        (["--tokenizer", "models"], "--tokenizer belongs to --server"),
+    ],
+)
+def test_mistakes_on_the_command_line(options: list[str], message: str) -> None:
+    done = CliRunner().invoke(application, ["옛날", *options])
+    assert isinstance(done.exception, UserError)
+    assert message in str(done.exception)
 
 
 WITHOUT_TORCH = """

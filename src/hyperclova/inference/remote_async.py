@@ -340,7 +340,8 @@ class AsyncRemoteEngine:
 
         rows = [row for part in await self._side_by_side(embed, parts) for row in part]
         with self._understood():
-            return np.array(rows, dtype=np.float32).reshape(len(inputs), -1)
+            width = len(rows[0]) if rows else self.model.width
+            return np.array(rows, dtype=np.float32).reshape(len(inputs), width)
 
     # -- inside ------------------------------------------------------------------------------------
 
