@@ -1,0 +1,216 @@
+"""The prefix cache against a plain list of prefixes; what it gives back is what was read."""
+
+import gc
+import weakref
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from hyperclova.inference.cache import BLOCK, CHUNK, Chunk, KeyValues
+from hyperclova.inference.prefix import PrefixCache, Symbol
+from hyperclova.model import GPTConfig
+
+CONFIG = GPTConfig(vocab_size=8, context_length=1024, layers=1, width=4, heads=1)
+CHUNK_BYTES = 2 * 4 * 4 * CHUNK
+SOFT = "f" * 64  # a fingerprint
+
+
+def sequence(chunks: Sequence[Chunk] = (), length: int = 0) -> KeyValues:
+    return KeyValues(CONFIG, torch.float32, torch.device("cpu"), chunks, length)
+
+
+def mark(symbol: Symbol) -> float:
+    """What stands for a symbol's keys and values: a number of its own."""
+    return float(symbol if isinstance(symbol, int) else 10_000 + symbol[1])
+
+
+def read(cache: KeyValues, symbols: Sequence[Symbol]) -> None:
+    """Store the marks of the next symbols."""
+    cache.reserve(len(symbols))
+    for place, symbol in enumerate(symbols, start=cache.length):
+        cache.chunks[place // CHUNK].store[..., place % CHUNK, :] = mark(symbol)
+    cache.length += len(symbols)
+
+
+def stored(cache: KeyValues) -> list[float]:
+    """The marks in a sequence."""
+    return [
+        cache.chunks[place // CHUNK].store[0, 0, 0, place % CHUNK, 0].item()
+        for place in range(cache.length)
+    ]
+
+
+def tokens(letter: int) -> tuple[Symbol, ...]:
+    return tuple(range(1000 * letter, 1000 * letter + BLOCK))
+
+
+def rows(letter: int) -> tuple[Symbol, ...]:
+    return tuple((SOFT, row) for row in range(BLOCK * letter, BLOCK * (letter + 1)))
+
+
+BLOCKS = st.builds(
+    lambda soft, letter: rows(letter) if soft else tokens(letter),
+    st.sampled_from([False, False, False, True]),
+    st.integers(0, 1),
+)
+PROMPTS = st.builds(
+    lambda blocks, rest: tuple(symbol for block in blocks for symbol in block) + tokens(7)[:rest],
+    st.lists(BLOCKS, max_size=11),
+    st.sampled_from([0, 1, 63]),
+)
+
+
+class Model(RuleBasedStateMachine):
+    """Prefixes in the order of their last use, each with the chunk in which its end lies."""
+
+    @initialize(chunks=st.integers(1, 6), spare=st.sampled_from([0, 1, CHUNK_BYTES - 1]))
+    def begin(self, chunks: int, spare: int) -> None:
+        self.limit = chunks * CHUNK_BYTES + spare
+        self.cache = PrefixCache(self.limit, sequence)
+        self.known: dict[tuple[Symbol, ...], Chunk] = {}
+        self.alive: list[tuple[KeyValues, tuple[Symbol, ...]]] = []
+        self.chunks: weakref.WeakSet[Chunk] = weakref.WeakSet()
+
+    def use(self, prompt: tuple[Symbol, ...], blocks: int) -> None:
+        """Prefixes of whole blocks have been used, the shorter ones later than the longer."""
+        for block in range(blocks, 0, -1):
+            prefix = prompt[: block * BLOCK]
+            self.known[prefix] = self.known.pop(prefix)
+
+    def drop_oldest(self) -> None:
+        prefix = next(iter(self.known))
+        longer = [other for other in self.known if len(other) > len(prefix)]
+        assert not any(other[: len(prefix)] == prefix for other in longer)
+        del self.known[prefix]
+
+    @property
+    def bytes(self) -> int:
+        return CHUNK_BYTES * len({id(chunk) for chunk in self.known.values()})
+
+    @rule(
+        prompt=PROMPTS,
+        most=st.one_of(st.none(), st.integers(0, 700)),
+        step=st.integers(1, 12),
+        kept=st.booleans(),
+    )
+    def read(self, prompt: tuple[Symbol, ...], most: int | None, step: int, kept: bool) -> None:
+        """Go on from what is known of a prompt, remembering every few blocks."""
+        most = max(len(prompt) - 1, 0) if most is None else min(most, len(prompt))
+        expected = 0
+        while (end := (expected + 1) * BLOCK) <= most and prompt[:end] in self.known:
+            expected += 1
+        found = self.cache.match(prompt, most)
+        self.use(prompt, expected)
+        assert found.length == expected * BLOCK
+        assert stored(found) == [mark(symbol) for symbol in prompt[: found.length]]
+        while found.length < len(prompt):
+            border = (found.length // BLOCK + step) * BLOCK
+            read(found, prompt[found.length : border])
+            self.remember(prompt, found)
+        self.chunks.update(found.chunks)
+        if kept:
+            self.alive.append((found, prompt))
+
+    def remember(self, prompt: tuple[Symbol, ...], read: KeyValues) -> None:
+        self.cache.insert(prompt, read)
+        blocks = read.length // BLOCK
+        for block in range(blocks):
+            prefix = prompt[: (block + 1) * BLOCK]
+            self.known.setdefault(prefix, read.chunks[block * BLOCK // CHUNK])
+        self.use(prompt, blocks)
+        while self.bytes > self.limit:
+            self.drop_oldest()
+        assert self.cache.bytes <= self.limit
+
+    @rule(which=st.integers(0, 100), more=st.integers(1, 80))
+    def write(self, which: int, more: int) -> None:
+        """A sequence goes on beyond what is remembered of it."""
+        if self.alive:
+            cache, prompt = self.alive.pop(which % len(self.alive))
+            written = tuple(range(5000, 5000 + more))
+            read(cache, written)
+            self.chunks.update(cache.chunks)
+            self.alive.append((cache, prompt + written))
+
+    @rule(which=st.integers(0, 100))
+    def leave(self, which: int) -> None:
+        if self.alive:
+            self.alive.pop(which % len(self.alive))
+
+    @rule()
+    def clear(self) -> None:
+        self.cache.clear()
+        self.known.clear()
+        assert (self.cache.bytes, self.cache.tokens) == (0, 0)
+
+    @invariant()
+    def counts_are_right(self) -> None:
+        assert self.cache.bytes == self.bytes <= self.limit
+        assert self.cache.tokens == len(self.known) * BLOCK
+
+    @invariant()
+    def sequences_are_undisturbed(self) -> None:
+        for cache, prompt in self.alive:
+            assert stored(cache)[-BLOCK:] == [mark(symbol) for symbol in prompt[-BLOCK:]]
+
+    @invariant()
+    def memory_is_given_back(self) -> None:
+        held = {id(chunk) for chunk in self.known.values()}
+        held |= {id(chunk) for cache, _ in self.alive for chunk in cache.chunks}
+        assert {id(chunk) for chunk in self.chunks} <= held
+
+    def teardown(self) -> None:
+        for cache, prompt in self.alive:
+            assert stored(cache) == [mark(symbol) for symbol in prompt]
+
+
+TestModel = Model.TestCase
+TestModel.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
+
+
+def test_memory_is_free_at_once_when_nobody_holds_it() -> None:
+    cache = PrefixCache(100 * CHUNK_BYTES, sequence)
+    prompt = tokens(0) + tokens(1) + tokens(2) + tokens(3) + tokens(4)
+    first = sequence()
+    read(first, prompt)
+    cache.insert(prompt, first)
+    chunks = [weakref.ref(chunk) for chunk in first.chunks]
+    assert len(chunks) == 2
+    del first
+    assert all(chunk() is not None for chunk in chunks)  # the cache holds them
+    second = cache.match(prompt, len(prompt))
+    gc.disable()  # counting references must be enough: a collection may be long in coming
+    try:
+        cache.clear()
+        assert all(chunk() is not None for chunk in chunks)  # the sequence does
+        del second
+        assert all(chunk() is None for chunk in chunks)
+    finally:
+        gc.enable()
+
+
+def test_rows_of_soft_prompts_are_no_tokens() -> None:
+    cache = PrefixCache(100 * CHUNK_BYTES, sequence)
+    prompt = rows(0)
+    first = sequence()
+    read(first, prompt)
+    cache.insert(prompt, first)
+    assert cache.match(prompt, BLOCK).length == BLOCK
+    assert cache.match(tuple(range(BLOCK)), BLOCK).length == 0
+    assert cache.match(tuple(("e" * 64, row) for row in range(BLOCK)), BLOCK).length == 0
+    assert cache.match(rows(1), BLOCK).length == 0
+
+
+@pytest.mark.parametrize("chunks", [0, 1])
+def test_without_memory_nothing_is_kept(chunks: int) -> None:
+    cache = PrefixCache(chunks * (CHUNK_BYTES - 1), sequence)
+    assert cache.enabled == bool(chunks)
+    first = sequence()
+    read(first, tokens(0))
+    cache.insert(tokens(0), first)
+    assert (cache.bytes, cache.tokens) == (0, 0)
+    assert cache.match(tokens(0), BLOCK).length == 0
