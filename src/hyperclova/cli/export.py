@@ -35,6 +35,7 @@ def export(
     With --for: turn either into what another engine loads.
     """
     import rich
+    import torch
 
     check_weights(engine, weights)
     is_run = (source / "run.json").exists()
@@ -46,8 +47,6 @@ def export(
         _export_for(engine, source, is_run, output, step, weights)
         rich.print(f"{source} -> {output}, for {engine}, weights in {weights}")
     elif is_run:
-        import torch
-
         from hyperclova.pretraining.export import export_run
 
         chosen = export_run(source, output, step, getattr(torch, weights))
