@@ -329,7 +329,6 @@ def test_ctrl_c_prints_what_has_been_measured(tiny_model_directory: Path, tmp_pa
         (["--json", "no/such/place.json"], "no/such/place.json: there is no directory"),
         (["--plot", "picture.gif"], "picture.gif: a plot's file must end in .png, .svg, .pdf"),
         (["--shape", "138M"], "no model size '138M'"),
-        (["--precision", "int9"], "--precision int9: must be one of float32, bfloat16, int8"),
         (["--shape", "137M", "--server", "http://127.0.0.1:9/v1"], "leave it out with --server"),
         (["--server", "http://127.0.0.1:9/v1"], "http://127.0.0.1:9/v1/models: "),
         (["--server", "nonsense"], "nonsense/models: "),

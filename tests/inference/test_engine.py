@@ -57,7 +57,7 @@ def test_greedy_text_is_that_of_transformers(engine: Engine, prompt: str) -> Non
     )[0, len(ids) :].tolist()
     if expected[-1] == engine.tokenizer.end_of_text_id:
         expected.pop()
-    completion = engine.generate(prompt, max_tokens=60, temperature=0, logprobs=0)
+    completion = engine.generate(prompt, max_tokens=60, temperature=0, logprobs=0, heal=False)
     assert ids_of(completion) == expected
     assert completion.completion_tokens == len(expected)
 
@@ -166,6 +166,7 @@ def test_generated_tokens_are_measured_before_penalties(engine: Engine) -> None:
         "logit_bias": {100: 5.0},
         "seed": 3,
         "logprobs": 2,
+        "heal": False,
     }
     completion = engine.generate("옛날", **options)
     prompt = engine.tokenizer.encode("옛날")
@@ -176,7 +177,8 @@ def test_generated_tokens_are_measured_before_penalties(engine: Engine) -> None:
 
 
 def test_echo_and_continuation_read_as_one_text(engine: Engine) -> None:
-    plain = engine.generate("서울의", max_tokens=15, seed=9, logprobs=1)
+    # An echoed prompt is never healed.
+    plain = engine.generate("서울의", max_tokens=15, seed=9, logprobs=1, heal=False)
     echoed = engine.generate("서울의", max_tokens=15, seed=9, logprobs=1, echo=True)
     assert echoed.text == "서울의" + plain.text
     count = len(engine.tokenizer.encode("서울의"))
@@ -225,7 +227,7 @@ def test_a_merge_over_the_boundary_is_not_scored(engine: Engine) -> None:
 
 
 def test_greedy_scores_say_so(engine: Engine) -> None:
-    completion = engine.generate("옛날 옛적에", max_tokens=8, temperature=0, logprobs=0)
+    completion = engine.generate("옛날 옛적에", max_tokens=8, temperature=0, logprobs=0, heal=False)
     prompt = engine.tokenizer.encode("옛날 옛적에")
     request = Request((*prompt, *ids_of(completion)), 0, echo=True, logprobs=1)
     (echo,) = engine.generate([request])

@@ -18,7 +18,7 @@ import torch
 from hyperclova.errors import UserError
 from hyperclova.inference.gather import gather
 from hyperclova.inference.gradients import Differentiator
-from hyperclova.inference.healing import heal
+from hyperclova.inference.healing import heal, helps
 from hyperclova.inference.jobs import Embedding, Generation, Job, Scoring
 from hyperclova.inference.prompt import Symbols, symbols_of
 from hyperclova.inference.protocol import (
@@ -316,8 +316,9 @@ class Engine:
         text: object = request.prompt
         if isinstance(request.prompt, tuple) and request.prompt:
             before, text = request.prompt[:-1], request.prompt[-1]
-        wanted = bool(request.heal)
-        if not (isinstance(text, str) and request.max_tokens) or request.echo or not wanted:
+        if not (isinstance(text, str) and request.max_tokens) or request.echo:
+            return None
+        if not (helps(text) if request.heal is None else request.heal):
             return None
         with self._encoding:
             healed = heal(self.tokenizer, text)
