@@ -42,6 +42,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from shapes import SHIPPED, write_full
 
 PACKAGES = {
     "ours float32": "hyperclova",
@@ -52,7 +53,6 @@ PACKAGES = {
 }
 ORACLE, EXACT, HERO = "transformers float32", "ours float32", "ours int8"
 BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "int8": 1, "Q8_0": 34 / 32}
-VOCABULARY = 51_200
 MIXED_PROMPT, MIXED_TOKENS = (16, 256), (16, 128)
 
 
@@ -266,13 +266,9 @@ def prepare(
 ) -> dict[str, Path]:
     """Write the model as each package wants it; package -> where."""
     ours = arguments.model.resolve()
-    if shape != "shipped":
-        from hyperclova.model import GPT
-        from hyperclova.model.directory import save_model
-
+    if shape != SHIPPED:
         ours = scratch / "model"
-        save_model(GPT.from_size(shape, VOCABULARY), ours)
-        widen(arguments.model, ours, VOCABULARY)
+        write_full(shape, arguments.model, ours)
     wanted = {PACKAGES[name] for name in arguments.engines}
     models = {"hyperclova": ours, "transformers": ours}
     for package, format_, weights in (
@@ -292,27 +288,6 @@ def prepare(
             stdout=subprocess.DEVNULL,
         )
     return models
-
-
-def widen(source: Path, target: Path, vocabulary: int) -> None:
-    """Give ``target`` the tokenizer of ``source`` with further tokens, pairs of its own.
-
-    Random weights have no use for them; but an engine must not be spared the ids that a tokenizer
-    lacks. Without our section of its configuration it is read as a plain byte-level BPE.
-    """
-    tree = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
-    names, merges = tree["model"]["vocab"], tree["model"]["merges"]
-    ordinary = [name for name in names if not name.startswith("<|")]
-    drawn = random.Random(0)
-    while len(names) < vocabulary:
-        left, right = drawn.choice(ordinary), drawn.choice(ordinary)
-        if left + right not in names:
-            names[left + right] = len(names)
-            merges.append([left, right])
-    (target / "tokenizer.json").write_text(json.dumps(tree), encoding="utf-8")
-    configuration = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
-    configuration.pop("hyperclova", None)
-    (target / "tokenizer_config.json").write_text(json.dumps(configuration), encoding="utf-8")
 
 
 # -- processes -------------------------------------------------------------------------------------
