@@ -1,14 +1,18 @@
 """What can't be exported is refused in one line."""
 
+import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from exported_models import Exported
 
+from hyperclova.cli.export import export
 from hyperclova.errors import UserError
 from hyperclova.inference.exports import ForeignEngine, WeightType, export_for
 from hyperclova.model import GPT, GPTConfig
@@ -89,22 +93,40 @@ def test_what_stands_there_is_kept(exported: Exported, tiny_model_directory: Pat
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("engine", "options", "message"),
     [
-        (["--for", "gguf", "--weights", "int8"], "gguf stores float32, bfloat16, float16, q8_0"),
-        (["--for", "vllm", "--weights", "q8_0"], "vllm stores float32, bfloat16, float16"),
-        (["--weights", "int8"], "a model directory stores float32, bfloat16, float16"),
-        (["--for", "vllm", "--step", "3"], "--step chooses a checkpoint of a run; this is no run"),
+        ("gguf", {"weights": "int8"}, "gguf stores float32, bfloat16, float16, q8_0"),
+        ("vllm", {"weights": "q8_0"}, "vllm stores float32, bfloat16, float16"),
+        (None, {"weights": "int8"}, "a model directory stores float32, bfloat16, float16"),
+        ("vllm", {"step": 3}, "--step chooses a checkpoint of a run; this is no run"),
     ],
 )
 def test_options_that_do_not_belong_together(
-    options: list[str], message: str, tiny_model_directory: Path, tmp_path: Path
+    engine: str | None,
+    options: dict[str, Any],
+    message: str,
+    tiny_model_directory: Path,
+    tmp_path: Path,
 ) -> None:
-    done = command(tiny_model_directory, tmp_path / "out", *options)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    if "weights" in options:
+        options = {"weights": WeightType(options["weights"])}
+    chosen = ForeignEngine(engine) if engine else None
+    with pytest.raises(UserError, match=re.escape(message)) as refused:
+        export(tiny_model_directory, tmp_path / "out", chosen, **options)
+    assert "\n" not in str(refused.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_begun_is_taken_away(
+    tiny_model_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr("gguf.GGUFWriter.write_tensor_data", full)
+    with pytest.raises(OSError, match="no space left"):
+        export_for(ForeignEngine.GGUF, tiny_model_directory, tmp_path / "out.gguf")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_engine_is_told_the_known_ones(tmp_path: Path) -> None:

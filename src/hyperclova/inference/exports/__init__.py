@@ -90,8 +90,19 @@ def export_for(
     writer = import_module(f"{__name__}.{engine}")
     source = read_source(directory)
     partial = output.with_name(f"{output.name}.incomplete")
-    if partial.is_dir():
-        shutil.rmtree(partial)
+    _remove(partial)
     partial.parent.mkdir(parents=True, exist_ok=True)
-    writer.write(source, partial, weights)
-    partial.replace(output)
+    try:
+        writer.write(source, partial, weights)
+        partial.replace(output)
+    except BaseException:
+        _remove(partial)
+        raise
+
+
+def _remove(path: Path) -> None:
+    """A directory or a file, whichever it is, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

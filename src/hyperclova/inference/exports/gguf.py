@@ -4,6 +4,7 @@ Names and metadata are those of the architecture ``gpt2`` in the GGUF specificat
 the token embedding, which llama.cpp takes where the file has no ``output.weight``.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,11 +74,9 @@ def write(source: Source, output: Path, weights: str) -> None:
     _describe_vocabulary(writer, source)
     # Sizes stand before the data in the file: a first pass computes them, a second one writes.
     for name, shape, stored in _plan(source, matrices):
-        size, block = gguf.GGML_QUANT_SIZES[stored][1], gguf.GGML_QUANT_SIZES[stored][0]
-        elements = int(np.prod(shape))
-        writer.add_tensor_info(
-            name, shape, np.dtype(np.float32), elements // block * size, raw_dtype=stored
-        )
+        block, block_bytes = gguf.GGML_QUANT_SIZES[stored]
+        size = math.prod(shape) // block * block_bytes
+        writer.add_tensor_info(name, shape, np.dtype(np.float32), size, raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
