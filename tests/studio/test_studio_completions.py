@@ -16,8 +16,11 @@ GO_ON = {"0": -100}
 
 
 def create(client: openai.OpenAI, **fields: Any) -> Any:
+    """A completion of the prompt's own tokens, unless ``fields`` say otherwise."""
+    extra = {"heal": False, **fields.pop("extra_body", {})}
     return client.completions.create(
-        **{"model": "tiny", "prompt": PROMPT, "max_tokens": 8, "logit_bias": GO_ON, **fields}
+        **{"model": "tiny", "prompt": PROMPT, "max_tokens": 8, "logit_bias": GO_ON, **fields},
+        extra_body=extra,
     )
 
 
@@ -75,6 +78,16 @@ def test_every_form_of_prompt(client: openai.OpenAI, tiny_tokenizer: Tokenizer) 
         assert answer.choices[0].text == one.choices[0].text
         assert answer.usage.prompt_tokens == len(ids) + len(other)
         assert answer.usage.completion_tokens == 4 * 8
+
+
+def test_an_open_word_is_healed_unless_the_client_says_otherwise(client: openai.OpenAI) -> None:
+    plain = create(client, seed=1)
+    healed = create(client, seed=1, extra_body={"heal": True})
+    assert healed.choices[0].text != plain.choices[0].text
+    assert healed.usage.prompt_tokens == plain.usage.prompt_tokens
+    assert healed.usage.completion_tokens == 8
+    silent = create(client, seed=1, extra_body={"heal": None})
+    assert silent.choices[0].text == healed.choices[0].text
 
 
 @pytest.mark.parametrize("nothing", [None, ""])

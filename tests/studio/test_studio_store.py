@@ -30,7 +30,7 @@ RUN = Run(
 WRITER = """
 import sys
 from hyperclova.studio.store import Database, Runs
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from test_studio_store import RUN
 runs = Runs(Database({url!r}))
 sys.stdout.write("ready\\n"); sys.stdout.flush()
@@ -115,7 +115,8 @@ def test_twenty_writers_in_one_process(url: str) -> None:
 
 def test_several_processes_write_the_same_file(url: str) -> None:
     Database(url).close()
-    program = WRITER.format(url=url, tests=str(Path(__file__).parent))
+    here = Path(__file__).parent
+    program = WRITER.format(url=url, tests=[str(here), str(here.parent)])
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", program],

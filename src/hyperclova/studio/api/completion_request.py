@@ -14,7 +14,7 @@ Prompt = str | tuple[int, ...]
 PROMPT_LIMIT = 1024
 """Prompts in one request."""
 
-_FLAGS = ("echo", "return_token_ids", "stream")
+_FLAGS = ("echo", "heal", "return_token_ids", "stream")
 _OTHERS = ("model", "prompt", "logit_bias", "stream_options", "suffix", "user")
 _KNOWN = frozenset((*BY_NAME, *_FLAGS, *_OTHERS))
 
@@ -37,6 +37,8 @@ class CompletionRequest:
     usage_in_each: bool
     """Each piece of a stream says how much has been read and written so far."""
     return_token_ids: bool
+    heal: bool | None
+    """Let the continuation finish a word that the prompt leaves open; None: where it helps."""
     user: str | None
 
     @classmethod
@@ -96,24 +98,27 @@ class CompletionRequest:
             include_usage=include_usage,
             usage_in_each=usage_in_each,
             return_token_ids=fields.boolean(body, "return_token_ids"),
+            heal=None if body.get("heal") is None else fields.boolean(body, "heal"),
             user=fields.string(body, "user"),
         )
 
-    def for_engine(self, ids: tuple[int, ...]) -> Request:
-        """The engine's request for one prompt of this one, given as token ids."""
+    def for_engine(self, prompt: Prompt) -> Request:
+        """The engine's request for one prompt of this one."""
         logprobs = self.logprobs
         if logprobs is None and (self.best_of > self.n or self.return_token_ids):
             # The best is chosen by the log-probabilities of what was written, and tokens are
             # told with theirs or not at all.
             logprobs = 0
         return Request(
-            prompt=ids,
+            prompt=prompt,
             max_tokens=self.max_tokens,
             sampling=self.sampling,
             stop=self.stop,
             n=self.best_of,
             logprobs=logprobs,
             echo=self.echo,
+            heal=self.heal,
+            client=self.user or "",
         )
 
     def check_tokens(self, prompts: list[tuple[int, ...]], vocabulary: int, context: int) -> None:

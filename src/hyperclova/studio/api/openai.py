@@ -46,7 +46,7 @@ async def create_completion(request: Request, studio: InStudio) -> Response:
             request, _token_ids(studio, asked, context=model.context_length)
         )
         asked.check_tokens(prompts, model.vocabulary_size, model.context_length)
-        generation = Generation(studio, [asked.for_engine(ids) for ids in prompts])
+        generation = Generation(studio, [asked.for_engine(prompt) for prompt in asked.prompts])
         answer = Answer(asked, model)
         written = [
             [Written(ids, len(ids) if asked.echo else 0) for _ in range(asked.best_of)]
