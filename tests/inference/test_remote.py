@@ -39,7 +39,8 @@ ENDLESS = Request("옛날 옛적에", max_tokens=110, n=128, sampling=Sampling(l
 def server(
     tiny_model_directory: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    server = Server(tiny_model_directory, tmp_path_factory.mktemp("home"))
+    home = tmp_path_factory.mktemp("home")
+    server = Server(tiny_model_directory, home, "--precision", "float32")
     try:
         yield server.wait_until_ready()
     finally:

@@ -138,12 +138,12 @@ def test_a_busy_server_may_still_echo() -> None:
             remote.score("가", "나")
 
 
-def echoing(tokens: list[str]) -> Callable[[Object, Speaker], None]:
-    """Echoes every text as these tokens, and its probe as letters."""
+def echoing(tokens: list[str], of: str) -> Callable[[Object, Speaker], None]:
+    """Echoes this text as these tokens, and all others as letters."""
 
     def answer(body: Object, speaker: Speaker) -> None:
         text = body["prompt"]
-        names = tokens if text == "".join(tokens) else list(text)
+        names = tokens if text == of else list(text)
         logprobs = {
             "tokens": names,
             "token_logprobs": [None] + [-1.0] * (len(names) - 1),
@@ -156,14 +156,18 @@ def echoing(tokens: list[str]) -> Callable[[Object, Speaker], None]:
 
 
 def test_where_tokens_part_is_seen_from_their_bytes_or_refused() -> None:
-    with connected(echoing(["수도", "는", " 서", "울"])) as (remote, _):
+    with connected(echoing(["수도", "는", " 서", "울"], "수도는 서울")) as (remote, _):
         score = remote.score("수도는", " 서울")
         assert (score.tokens, score.logprobs, score.greedy) == ((-1, -1), (-1.0, -1.0), True)
-    with (
-        connected(echoing(["수도", "는 ", "서울"])) as (remote, _),
-        pytest.raises(UserError, match=r"not known to offer /tokenize: give the model's token"),
-    ):
-        remote.score("수도는", " 서울")
+    reaching_over = ["수도", "는 ", "서울"]
+    # As many bytes as the text has, and an end where the prompt ends: but those bytes are lost.
+    lossy = ["\ufffd", "\ufffd", "\ufffd", " 서울"]
+    for tokens in (reaching_over, lossy):
+        with (
+            connected(echoing(tokens, "수도는 서울")) as (remote, _),
+            pytest.raises(UserError, match=r"not known to offer /tokenize: give the model's tok"),
+        ):
+            remote.score("수도는", " 서울")
 
 
 # -- llama.cpp's server ----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from hyperclova.studio.store import Database, Desk, Runs
 from hyperclova.studio.tokenization import ServedTokenization, Tokenization
 
 if TYPE_CHECKING:
-    from hyperclova.inference.served import ServedEngine
+    from hyperclova.inference.remote.served import ServedEngine
 
 
 class Studio:
@@ -118,7 +118,7 @@ def _engine(settings: Settings) -> "EngineProcess | ServedEngine":
     model = settings.model
     if not isinstance(model, Served):
         return EngineProcess(model, settings.model_id, precision=settings.precision)
-    from hyperclova.inference.served import ServedEngine  # and with it an HTTP client
+    from hyperclova.inference.remote.served import ServedEngine  # and with it an HTTP client
     from hyperclova.tokenizer import Tokenizer
 
     # One of its own: it names tokens in the event loop, while the other encodes in a thread.

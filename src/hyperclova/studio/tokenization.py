@@ -9,7 +9,7 @@ from hyperclova.studio.errors import engine_failures
 from hyperclova.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from hyperclova.inference.served import ServedEngine
+    from hyperclova.inference.remote.served import ServedEngine
 
 
 class Tokenization:

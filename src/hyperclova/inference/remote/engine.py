@@ -1,7 +1,4 @@
-"""The engine on a server: Studio, vLLM, llama.cpp's, or any that speaks OpenAI's wire format.
-
-No torch: a program that only talks to a server needs the extra ``remote`` and nothing more.
-"""
+"""The engine on a server, for programs without an event loop of their own."""
 
 import asyncio
 import contextlib
@@ -25,7 +22,7 @@ from hyperclova.inference.protocol import (
     Score,
     Statistics,
 )
-from hyperclova.inference.remote_async import AsyncRemoteEngine
+from hyperclova.inference.remote.asynchronous import AsyncRemoteEngine
 from hyperclova.tokenizer import Tokenizer
 
 T = TypeVar("T")
@@ -268,8 +265,10 @@ class _LoopThread:
 
 
 def _close(engine: AsyncRemoteEngine, thread: _LoopThread) -> None:
-    thread.run(_finish(engine))
-    thread.close()
+    try:
+        thread.run(_finish(engine))
+    finally:
+        thread.close()
 
 
 async def _finish(engine: AsyncRemoteEngine) -> None:

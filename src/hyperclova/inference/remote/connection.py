@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
@@ -153,7 +153,7 @@ class Connection:
             await asyncio.sleep(pause)
 
     @contextlib.contextmanager
-    def _explained(self) -> Any:
+    def _explained(self) -> Iterator[None]:
         """Turn what goes wrong on the way into one line."""
         try:
             yield

@@ -21,7 +21,7 @@ from hyperclova.inference.protocol import (
     Request,
     Score,
 )
-from hyperclova.inference.remote_async import AsyncRemoteEngine
+from hyperclova.inference.remote.asynchronous import AsyncRemoteEngine
 from hyperclova.tokenizer import Tokenizer
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 15.0  # seconds until a server that is away is looked for again
