@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="a JSON file")
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.items, arguments.their_items, arguments.batch = 12, 2, [1, 2]
+        arguments.items, arguments.their_items, arguments.batch = 8, 1, [1]
     torch.set_num_threads(arguments.threads)
     transformers.logging.disable_progress_bar()
     results = []

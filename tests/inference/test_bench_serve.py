@@ -330,8 +330,10 @@ def test_ctrl_c_prints_what_has_been_measured(tiny_model_directory: Path, tmp_pa
         (["--plot", "picture.gif"], "picture.gif: a plot's file must end in .png, .svg, .pdf"),
         (["--shape", "138M"], "no model size '138M'"),
         (["--shape", "137M", "--server", "http://127.0.0.1:9/v1"], "leave it out with --server"),
-        (["--server", "http://127.0.0.1:9/v1"], "http://127.0.0.1:9/v1/models: "),
-        (["--server", "nonsense"], "nonsense/models: "),
+        (["--server", "http://127.0.0.1:9/v1"], "nothing answers at http://127.0.0.1:9"),
+        (["--server", "nonsense"], "'nonsense' is no address of a server"),
+        (["--server", "http://127.0.0.1:9", "--api-key-env", "NO_SUCH"], "--api-key-env NO_SUCH: "),
+        (["--api-key-env", "PATH"], "--api-key-env belongs to --server"),
     ],
 )
 def test_what_cannot_be_measured_is_said_in_a_line(
@@ -384,7 +386,8 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None: ...
 
     def do_GET(self) -> None:
-        body = b"<html>" if self.kind == "page" else b'{"data": [{"id": "hangul-1"}]}'
+        models = "" if self.kind == "empty" else '{"id": "hangul-1"}'
+        body = b"<html>" if self.kind == "page" else f'{{"data": [{models}]}}'.encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -398,6 +401,7 @@ class Handler(BaseHTTPRequestHandler):
         status = 429 if busy else 400 if self.kind == "strict" else 200
         self.send_response(status)
         self.send_header("connection", "close")
+        self.send_header("content-type", "text/event-stream" if status == 200 else "text/json")
         self.end_headers()
         if status != 200:
             self.wfile.write('{"error": {"message": "그런 모형은\\n없습니다"}}'.encode())
@@ -430,12 +434,15 @@ def serving(kind: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         thread.join()
 
 
-def run_server(kind: str, model: Path, figures: Path) -> tuple[Result, list[dict[str, Any]]]:
+def run_server(
+    kind: str, model: Path, figures: Path, *more: str
+) -> tuple[Result, list[dict[str, Any]]]:
     with serving(kind) as (address, asked):
         done = run(
             model,
             *("--server", address, "--concurrency", "2", "--requests", "8"),
             *("--prompt-tokens", "30", "--max-tokens", "5", "--json", figures),
+            *more,
         )
     return done, asked
 
@@ -443,8 +450,9 @@ def run_server(kind: str, model: Path, figures: Path) -> tuple[Result, list[dict
 def test_a_server_is_measured_by_what_it_says(
     tiny_model_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "열쇠가 아닌 key".encode().hex())
-    done, asked = run_server("good", tiny_model_directory, tmp_path / "figures.json")
+    monkeypatch.setenv("KEY_OF_THE_TEST", "no-secret")
+    key = ("--api-key-env", "KEY_OF_THE_TEST")
+    done, asked = run_server("good", tiny_model_directory, tmp_path / "figures.json", *key)
     assert done.exit_code == 0, done.output
     figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
     assert figures["target"]["kind"] == "server"
@@ -456,7 +464,7 @@ def test_a_server_is_measured_by_what_it_says(
     assert level["inter_token_latency"]["p50"] > 0.018  # from the first piece to the second text
     assert len(asked) == 10
     assert {request["max_tokens"] for request in asked} == {5}
-    assert all(request["stream"] and request["key"].startswith("Bearer ") for request in asked)
+    assert all(request["stream"] and request["key"] == "Bearer no-secret" for request in asked)
     assert len({request["prompt"] for request in asked}) == 10
 
 
@@ -465,15 +473,18 @@ def test_a_busy_servers_refusals_are_counted(tiny_model_directory: Path, tmp_pat
     assert done.exit_code == 0, done.output
     (level,) = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["levels"]
     assert (level["answered"], level["refused"], level["failed"]) == (4, 4, 0)
-    assert "4 × status 429" in done.stdout
+    assert "4 × http://127.0.0.1" in done.stdout
+    assert "429: 그런 모형은 없습니다" in done.stdout
 
 
 def test_a_server_that_breaks_while_it_is_measured(
     tiny_model_directory: Path, tmp_path: Path
 ) -> None:
     done, _ = run_server("breaking", tiny_model_directory, tmp_path / "figures.json")
-    assert done.exit_code == 1
-    assert "8 × the engine died" in done.stdout
+    assert isinstance(done.exception, UserError)
+    assert str(done.exception).startswith("no request was answered: http://127.0.0.1")
+    assert str(done.exception).endswith("the engine died")
+    assert "8 × http://127.0.0.1" in done.stdout
     (level,) = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["levels"]
     assert (level["answered"], level["failed"], level["time_to_first_token"]) == (0, 8, None)
 
@@ -483,11 +494,17 @@ def test_a_server_that_refuses_the_request_is_quoted(
 ) -> None:
     done, _ = run_server("strict", tiny_model_directory, tmp_path / "figures.json")
     assert isinstance(done.exception, UserError)
-    assert "the first request failed: status 400" in str(done.exception)
-    assert "그런 모형은" in str(done.exception)
+    assert str(done.exception).startswith("the first request failed: http://127.0.0.1")
+    assert str(done.exception).endswith("400: 그런 모형은 없습니다")
 
 
-def test_an_address_without_an_api_is_refused(tiny_model_directory: Path, tmp_path: Path) -> None:
-    done, _ = run_server("page", tiny_model_directory, tmp_path / "figures.json")
+@pytest.mark.parametrize(
+    ("kind", "message"), [("page", "what is no JSON object: '<html>'"), ("empty", "lists no model")]
+)
+def test_a_server_without_a_model_is_refused(
+    kind: str, message: str, tiny_model_directory: Path, tmp_path: Path
+) -> None:
+    done, asked = run_server(kind, tiny_model_directory, tmp_path / "figures.json")
     assert isinstance(done.exception, UserError)
-    assert "the address should be where the API begins" in str(done.exception)
+    assert message in str(done.exception)
+    assert not asked

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hyperclova.cli.precision import PrecisionOption, precision_of
+from hyperclova.cli.servers import KeyVariable, api_key, refuse_without_server
 from hyperclova.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ def serve(
     ] = None,
     server: Annotated[
         str | None,
-        typer.Option(help="Measure an OpenAI-compatible server: http://127.0.0.1:8000/v1"),
+        typer.Option(metavar="URL", help="Measure a server with OpenAI's API instead."),
     ] = None,
+    api_key_env: KeyVariable = None,
     seed: Annotated[int, typer.Option(help="Of prompts and moments of arrival.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
     plot: Annotated[
@@ -84,6 +86,8 @@ def serve(
             f"--shared-prefix {shared_prefix}: must be less than the {prompt_tokens} tokens of a "
             "prompt (--prompt-tokens)"
         )
+    if server is None:
+        refuse_without_server(None, api_key_env)
     for option, value in (("--shape", shape), ("--precision", precision)):
         if server is not None and value is not None:
             raise UserError(f"{option} is for the engine here: leave it out with --server")
@@ -95,7 +99,7 @@ def serve(
     with contextlib.ExitStack() as stack:
         target: EngineTarget | ServerTarget
         if server is not None:
-            target = ServerTarget(server, prompts, temperature)
+            target = ServerTarget(server, prompts, temperature, api_key(api_key_env))
         else:
             if shape is not None:
                 directory = stack.enter_context(_random_model(shape, tokenizer))
@@ -117,8 +121,9 @@ def serve(
         _report(bench, asked, json, plot)
     if interrupted:
         raise typer.Exit(130)
-    if not any(answer.outcome == "answered" for level in bench.levels for answer in level.answers):
-        raise typer.Exit(1)
+    answers = [answer for level in bench.levels for answer in level.answers]
+    if not any(answer.outcome == "answered" for answer in answers):
+        raise UserError(f"no request was answered: {answers[0].message}")
 
 
 def _measure(bench: "Bench", prompt_tokens: int) -> bool:

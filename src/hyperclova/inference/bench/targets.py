@@ -5,10 +5,8 @@ client's (:mod:`hyperclova.inference.bench.load`).
 """
 
 import contextlib
-import json
-import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -147,7 +145,7 @@ class EngineTarget:
             self._prompts(prompt), max_tokens, self._sampling, heal=False, client=client
         )
         before = 0
-        try:
+        with _explained():
             async with contextlib.aclosing(self._process.stream(request)) as chunks:
                 async for chunk in chunks:
                     yield Arrival(
@@ -156,10 +154,6 @@ class EngineTarget:
                         chunk.completion_tokens,
                     )
                     before = chunk.completion_tokens
-        except EngineBusy as error:
-            raise RefusedError(str(error)) from None
-        except (EngineError, UserError) as error:
-            raise FailedError(str(error)) from None
 
     def describe(self) -> dict[str, Any]:
         model = self.model
@@ -190,50 +184,40 @@ class EngineTarget:
 
 
 class ServerTarget:
-    """A server with OpenAI's ``/completions``. Its answers may end before they are full.
+    """A server with OpenAI's ``/v1/completions``. Its answers may end before they are full.
 
-    Use as ``async with ServerTarget(...) as target:``. The key in the environment variable
-    ``OPENAI_API_KEY`` is sent, if there is one.
+    Use as ``async with ServerTarget(...) as target:``.
 
     Args:
-        address: where its API begins, such as ``http://127.0.0.1:8000/v1``.
+        url: the server's address, with or without ``/v1``.
         prompts: what to ask.
         temperature: of the sampling.
+        api_key: sent as a bearer token.
 
     Raises:
-        UserError: (on entering) nothing answers there, or it lists no model.
+        UserError: ``url`` is no address; on entering, nothing answers there or no model is listed.
     """
 
-    def __init__(self, address: str, prompts: Prompts, temperature: float) -> None:
-        import httpx
+    def __init__(
+        self, url: str, prompts: Prompts, temperature: float, api_key: str | None = None
+    ) -> None:
+        from hyperclova.inference.remote.connection import Connection  # needs the extra remote
 
-        self._address, self._prompts = address.rstrip("/"), prompts
-        self._temperature = temperature
+        # No patience: a refusal is a figure here, not something to get over.
+        self._connection = Connection(url, api_key=api_key, timeout=600, patience=0)
+        self._prompts, self._temperature = prompts, temperature
         self._model = ""
-        key = os.environ.get("OPENAI_API_KEY")
-        self._http = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(10, read=600, pool=None),
-            limits=httpx.Limits(max_connections=None),
-        )
 
     async def __aenter__(self) -> "ServerTarget":
-        import httpx
-
-        where = f"{self._address}/models"
         try:
-            answer = await self._http.get(where)
-            answer.raise_for_status()
-            self._model = answer.json()["data"][0]["id"]
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            await self._http.aclose()
-            raise UserError(f"{where}: {_in_words(error)}") from None
-        except (ValueError, LookupError, TypeError):
-            await self._http.aclose()
-            raise UserError(
-                f"{where}: not a list of models as OpenAI's API gives it; the address should be "
-                "where the API begins, such as http://127.0.0.1:8000/v1"
-            ) from None
+            models = (await self._connection.get("v1/models")).get("data")
+            self._model = models[0]["id"] if models else ""
+        except EngineError as error:
+            await self._connection.close()
+            raise UserError(f"--server: {error}") from None
+        if not self._model:
+            await self._connection.close()
+            raise UserError(f"--server: {self._connection.address} lists no model")
         return self
 
     async def __aexit__(
@@ -242,11 +226,9 @@ class ServerTarget:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._http.aclose()
+        await self._connection.close()
 
     async def ask(self, prompt: int, max_tokens: int, client: str) -> AsyncGenerator[Arrival, None]:
-        import httpx
-
         body = {
             "model": self._model,
             "prompt": self._prompts.text(prompt),
@@ -255,22 +237,19 @@ class ServerTarget:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        where = f"{self._address}/completions"
-        try:
-            async with self._http.stream("POST", where, json=body) as answer:
-                if answer.status_code in (429, 503):
-                    raise RefusedError(f"status {answer.status_code}")
-                if answer.status_code != 200:
-                    said = " ".join((await answer.aread()).decode(errors="replace").split())
-                    raise FailedError(f"status {answer.status_code}: {said[:200]}")
-                async for line in answer.aiter_lines():
-                    if line.startswith("data:") and line != "data: [DONE]":
-                        yield _arrival(json.loads(line.removeprefix("data:")))
-        except (httpx.HTTPError, ValueError) as error:
-            raise FailedError(_in_words(error)) from None
+        with _explained():
+            events = self._connection.events("v1/completions", body)
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    # A piece of text counts as a token; usage, at the end, says how many it was.
+                    brought = any(choice.get("text") for choice in event.get("choices", ()))
+                    usage = event.get("usage") or {}
+                    yield Arrival(
+                        int(brought), usage.get("prompt_tokens"), usage.get("completion_tokens")
+                    )
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "server", "model": self._model, "address": self._address}
+        return {"kind": "server", "model": self._model, "address": self._connection.address}
 
     def forget_peak(self) -> None:
         pass
@@ -279,16 +258,12 @@ class ServerTarget:
         return None
 
 
-def _arrival(event: dict[str, Any]) -> Arrival:
-    """What one event of the stream brought. A piece of text counts as a token until usage."""
-    if "error" in event:
-        error = event["error"]
-        message = error.get("message") if isinstance(error, dict) else error
-        raise FailedError(" ".join(str(message).split()))
-    brought = any(choice.get("text") for choice in event.get("choices", ()))
-    usage = event.get("usage") or {}
-    return Arrival(int(brought), usage.get("prompt_tokens"), usage.get("completion_tokens"))
-
-
-def _in_words(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """What an engine, here or elsewhere, raises, as refusals and failures."""
+    try:
+        yield
+    except EngineBusy as error:
+        raise RefusedError(str(error)) from None
+    except (EngineError, UserError) as error:
+        raise FailedError(str(error)) from None
