@@ -6,7 +6,8 @@ Prompts are token ids. Each is used as its makers mean it to be used for many re
 
 * ``ours``: requests are submitted as they arrive and join what is running.
 * ``transformers``, ``ctranslate2``: batches. Whenever it is free, what has arrived by then, up to
-  so many at once, is one batch, which lasts until its longest member has finished.
+  so many at once, is one batch, which lasts until its longest member has finished. (CTranslate2
+  reads prompts of a batch together up to the shortest one's length and the rest token by token.)
 * ``llamacpp``: sequences join and leave between steps, as in its server; that loop is here, as its
   Python package has none. Prompts are read whole, in a step of their own with what is running.
 """
