@@ -70,6 +70,8 @@ class SoftPrompt:
             raise UserError(f"{path}: no such file; is {directory} a soft prompt?") from None
         except KeyError:
             raise UserError(f"{path}: has no tensor named table") from None
+        except TypeError as error:  # a type that NumPy does not have
+            raise UserError(f"{path}: {error}; save the table in float32") from None
         except (SafetensorError, ValueError) as error:
             raise UserError(f"{path}: not a soft prompt: {error}") from None
 
