@@ -293,5 +293,5 @@ def test_tables_in_bfloat16_are_refused(tmp_path: Path) -> None:
     safetensors.torch.save_file(
         {"table": torch.zeros(2, 64, dtype=torch.bfloat16)}, tmp_path / "soft_prompt.safetensors"
     )
-    with pytest.raises(UserError, match="bfloat16.*save the table in float32"):
+    with pytest.raises(UserError, match=r"bfloat16.*save the table in float32"):
         SoftPrompt.load(tmp_path)
