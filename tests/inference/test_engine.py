@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hyperclova.errors import UserError
 from hyperclova.inference import Engine
@@ -60,47 +58,6 @@ def test_greedy_text_is_that_of_transformers(engine: Engine, prompt: str) -> Non
     completion = engine.generate(prompt, max_tokens=60, temperature=0, logprobs=0, heal=False)
     assert ids_of(completion) == expected
     assert completion.completion_tokens == len(expected)
-
-
-def requests() -> st.SearchStrategy[Request]:
-    samplings = st.builds(
-        Sampling,
-        temperature=st.sampled_from([0.0, 0.7, 1.0, 1.5]),
-        top_k=st.sampled_from([0, 3, 40]),
-        top_p=st.sampled_from([0.5, 0.9, 1.0]),
-        repetition_penalty=st.sampled_from([1.0, 1.2]),
-        frequency_penalty=st.sampled_from([0.0, 0.5]),
-        presence_penalty=st.sampled_from([0.0, 0.5]),
-        logit_bias=st.sampled_from([{}, {65: 3.0}]),
-        seed=st.integers(0, 2**63 - 1),
-    )
-    return st.builds(
-        Request,
-        prompt=st.one_of(
-            st.sampled_from(PROMPTS),
-            st.lists(st.integers(0, 479), max_size=100).map(tuple),
-        ),
-        max_tokens=st.integers(0, 28),
-        sampling=samplings,
-        stop=st.sampled_from([(), ("다",), ("\n", "가나")]),
-        n=st.integers(1, 3),
-        logprobs=st.sampled_from([None, None, 0, 3]),
-        echo=st.booleans(),
-    )
-
-
-@settings(max_examples=15, deadline=None)
-@given(batch=st.lists(requests(), min_size=2, max_size=8))
-def test_text_does_not_depend_on_the_batch(engine: Engine, batch: list[Request]) -> None:
-    together = engine.generate(batch)
-    for request, one in zip(batch, together, strict=True):
-        (alone,) = engine.generate([request])
-        assert [choice.text for choice in alone.choices] == [choice.text for choice in one.choices]
-        assert [c.finish_reason for c in alone.choices] == [c.finish_reason for c in one.choices]
-        for mine, theirs in zip(alone.choices, one.choices, strict=True):
-            for left, right in zip(mine.tokens, theirs.tokens, strict=True):
-                assert (left.id, left.offset) == (right.id, right.offset)
-                assert left.logprob == pytest.approx(right.logprob, abs=1e-5)
 
 
 def test_a_choice_samples_with_the_next_seed(engine: Engine) -> None:
@@ -185,67 +142,6 @@ def test_echo_and_continuation_read_as_one_text(engine: Engine) -> None:
     assert [token.id for token in echoed.choices[0].tokens[count:]] == ids_of(plain)
     shifted = [token.offset + 3 for token in plain.choices[0].tokens]
     assert [token.offset for token in echoed.choices[0].tokens[count:]] == shifted
-
-
-@pytest.mark.parametrize(
-    ("prompt", "continuation"),
-    [
-        ("옛날 옛적에", " 깊은 산골에 나무꾼이"),
-        ("질문: 재미있나요?\n답:", " 네"),
-        ("나는 학교", "에 간다"),
-        ("오늘은 날씨가 좋다." * 6, " 그래서 산책을 갔다."),
-    ],
-)
-def test_scores_are_those_of_an_echo(engine: Engine, prompt: str, continuation: str) -> None:
-    score = engine.score(prompt, continuation)
-    echo = engine.generate(prompt + continuation, max_tokens=0, echo=True, logprobs=0)
-    tokens = [token for token in echo.choices[0].tokens if token.offset >= len(prompt)]
-    assert [token.id for token in tokens] == list(score.tokens)
-    assert engine.tokenizer.decode(score.tokens) == continuation
-    assert [token.logprob for token in tokens] == pytest.approx(score.logprobs, abs=1e-4)
-    assert score.total == pytest.approx(sum(score.logprobs))
-
-
-def test_a_merge_over_the_boundary_is_not_scored(engine: Engine) -> None:
-    """Where the whole text's tokens do not part at the boundary, the two are encoded apart."""
-    tokenizer = engine.tokenizer
-    token = next(
-        token
-        for token in range(tokenizer.vocabulary_size)
-        if (text := tokenizer.token_bytes(token).decode("utf-8", "ignore"))
-        and len(text) >= 2
-        and tokenizer.encode(text) == [token]
-    )
-    text = tokenizer.token_bytes(token).decode()
-    score = engine.score(text[:1], text[1:])
-    prompt, continuation = tokenizer.encode(text[:1]), tokenizer.encode(text[1:])
-    assert list(score.tokens) == continuation
-    expected = log_probabilities(engine, prompt + continuation)
-    for place, (token, logprob) in enumerate(zip(score.tokens, score.logprobs, strict=True)):
-        row = expected[len(prompt) - 1 + place]
-        assert logprob == pytest.approx(row[token].item(), abs=1e-4)
-
-
-def test_greedy_scores_say_so(engine: Engine) -> None:
-    completion = engine.generate("옛날 옛적에", max_tokens=8, temperature=0, logprobs=0, heal=False)
-    prompt = engine.tokenizer.encode("옛날 옛적에")
-    request = Request((*prompt, *ids_of(completion)), 0, echo=True, logprobs=1)
-    (echo,) = engine.generate([request])
-    assert all(token.id == token.top[0].id for token in echo.choices[0].tokens[len(prompt) :])
-    assert not engine.score("옛날 옛적에", "가나다라마바사").greedy
-    best = engine.tokenizer.token_bytes(ids_of(completion)[0])
-    if best.isascii():  # a text whose tokens are the greedy ones
-        assert engine.score("옛날 옛적에", best.decode()).greedy
-
-
-def test_a_score_after_nothing_begins_a_document(engine: Engine) -> None:
-    score = engine.score("", "옛날")
-    ids = engine.tokenizer.encode("옛날")
-    expected = log_probabilities(engine, [engine.tokenizer.end_of_text_id, *ids])
-    assert list(score.tokens) == ids
-    assert score.logprobs[0] == pytest.approx(expected[0, ids[0]].item(), abs=1e-4)
-    empty = engine.score("옛날", "")
-    assert (empty.tokens, empty.logprobs, empty.greedy) == ((), (), True)
 
 
 # -- ends ------------------------------------------------------------------------------------------

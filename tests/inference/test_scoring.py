@@ -69,18 +69,28 @@ def test_choices_are_scored_as_by_one_forward_pass(
         assert score.logprobs == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("times", [1, 8])
-def test_choices_are_scored_as_one_by_one_and_as_by_echo(long_engine: Engine, times: int) -> None:
-    prompt = (STORY * times).rstrip()
-    scores = long_engine.score_choices(prompt, ENDINGS)
-    assert scores == [long_engine.score(prompt, ending) for ending in ENDINGS]
-    for score, ending in zip(scores, ENDINGS, strict=True):
+@pytest.mark.parametrize(
+    ("prompt", "endings"),
+    [
+        (STORY.rstrip(), ENDINGS),
+        ((STORY * 8).rstrip(), ENDINGS),
+        ("질문: 재미있나요?\n답:", [" 네", " 아니요", ""]),
+        ("나는 학교", ["에 간다", "를 좋아한다", "!"]),
+    ],
+)
+def test_choices_are_scored_as_one_by_one_and_as_by_echo(
+    long_engine: Engine, prompt: str, endings: Sequence[str]
+) -> None:
+    scores = long_engine.score_choices(prompt, endings)
+    assert scores == [long_engine.score(prompt, ending) for ending in endings]
+    for score, ending in zip(scores, endings, strict=True):
         request = Request(prompt + ending, 0, echo=True, logprobs=1)
         (choice,) = long_engine.generate([request])[0].choices
         tokens = [token for token in choice.tokens if token.offset >= len(prompt)]
         assert [token.id for token in tokens] == list(score.tokens)
         logprobs = [token.logprob for token in tokens]
         assert logprobs == pytest.approx(score.logprobs, abs=1e-4)
+        assert score.total == pytest.approx(sum(logprobs), abs=1e-4)
         assert score.greedy == all(token.id == token.top[0].id for token in tokens)
 
 
@@ -115,6 +125,24 @@ def test_the_prompt_is_read_once(long_model_directory: Path) -> None:
         # The last token of a continuation is not read: nothing comes after it.
         rests = sum(max(len(score.tokens) - 1, 0) for score in scores)
         assert engine.statistics().read_tokens == 300 + rests
+
+
+def test_a_merge_over_the_boundary_is_not_scored(long_engine: Engine, plain: GPT) -> None:
+    """Where the whole text's tokens do not part at the boundary, the two are encoded apart."""
+    tokenizer = long_engine.tokenizer
+    token = next(
+        token
+        for token in range(tokenizer.vocabulary_size)
+        if (text := tokenizer.token_bytes(token).decode("utf-8", "ignore"))
+        and len(text) >= 2
+        and tokenizer.encode(text) == [token]
+    )
+    text = tokenizer.token_bytes(token).decode()
+    score = long_engine.score(text[:1], text[1:])
+    prompt, continuation = tokenizer.encode(text[:1]), tokenizer.encode(text[1:])
+    assert list(score.tokens) == continuation
+    expected = expected_logprobs(plain, prompt, continuation)
+    assert score.logprobs == pytest.approx(expected, abs=1e-4)
 
 
 def test_prompts_with_other_ids_before_other_continuations(
