@@ -1,6 +1,7 @@
 """The engine in a process of its own: what it answers, and how it lives and dies."""
 
 import asyncio
+import dataclasses
 import os
 import signal
 import subprocess
@@ -11,20 +12,32 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import psutil
 import pytest
 
 from hyperclova.errors import UserError
-from hyperclova.inference import Engine
+from hyperclova.inference import Engine, wire
 from hyperclova.inference.gather import gather
 from hyperclova.inference.process import EngineProcess
-from hyperclova.inference.protocol import Chunk, EngineBusy, EngineDied, Request, Sampling
+from hyperclova.inference.protocol import (
+    Chunk,
+    EngineBusy,
+    EngineDied,
+    GradientRequest,
+    Prompt,
+    Request,
+    Sampling,
+    Score,
+    Statistics,
+)
+from hyperclova.inference.soft_prompt import SoftPrompt
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
 
 # More continuations than any test waits for; only cancelling ends it.
-ENDLESS = Request("옛날 옛적에", max_tokens=100, n=100_000)
+ENDLESS = Request("옛날 옛적에", max_tokens=100, n=5000)
 SHORT = Request("오늘 아침에는", 12, Sampling(seed=4), n=2, logprobs=2, echo=True)
 
 
@@ -95,6 +108,121 @@ def test_scores_are_those_of_the_engine(
     assert score.logprobs == pytest.approx(expected.logprobs, abs=1e-4)
 
 
+def soft(seed: int, rows: int, width: int = 64) -> SoftPrompt:
+    table = np.random.default_rng(seed).normal(0, 0.12, (rows, width))
+    return SoftPrompt(table.astype(np.float32))
+
+
+def test_choices_are_scored_as_by_the_engine(
+    process: EngineProcess, run: Run[Any], engine: Engine
+) -> None:
+    endings = [" 깊은 산골에", " 호랑이가", ""]
+    for prompt in ("옛날 옛적에", "", (5, "옛날", soft(0, 7), 9)):
+        assert run(process.score_choices(prompt, endings)) == engine.score_choices(prompt, endings)
+    assert run(process.score_choices("옛날", [])) == []
+
+
+def test_embeddings_are_those_of_the_engine(
+    process: EngineProcess, run: Run[Any], engine: Engine
+) -> None:
+    prompts: list[Prompt] = ["옛날 옛적에", "", (5, 6), (soft(0, 7), "옛날")]
+    for pooling in ("mean", "last"):
+        found = run(process.embed(prompts, pooling))
+        assert (found.dtype, found.shape) == (np.float32, (4, 64))
+        assert np.array_equal(found, engine.embed(prompts, pooling))
+    assert run(process.embed([])).shape == (0, 64)
+
+
+def test_gradients_are_those_of_the_engine(
+    process: EngineProcess, run: Run[Any], engine: Engine
+) -> None:
+    requests = [
+        GradientRequest((soft(1, 4), "이 영화는 재미있다."), "긍정", choices=("부정",)),
+        GradientRequest((soft(2, 3), 5), (6, 7), "all"),
+    ]
+    for found, expected in zip(
+        run(process.input_gradients(requests)), engine.input_gradients(requests), strict=True
+    ):
+        assert found.loss == pytest.approx(expected.loss, abs=1e-5)
+        assert found.logprobs == pytest.approx(expected.logprobs, abs=1e-5)
+        assert found.gradient.shape == expected.gradient.shape
+        np.testing.assert_allclose(found.gradient, expected.gradient, atol=1e-4)
+        assert found.gradient.flags.writeable  # for whoever optimises with it
+
+
+def test_soft_prompts_are_read_in_streams(
+    process: EngineProcess, run: Run[Any], engine: Engine
+) -> None:
+    request = Request((soft(3, 70), "오늘은", 9), 8, Sampling(seed=2), logprobs=1, echo=True)
+    assert gather(run(collect(process, request)), 1) == engine.generate([request])[0]
+    with pytest.raises(
+        UserError, match="soft prompt of width 32; the model 작은 모형 has width 64"
+    ):
+        run(collect(process, Request((soft(0, 2, width=32),))))
+    with pytest.raises(UserError, match="width 32"):
+        run(process.embed([(soft(0, 2, width=32),)]))
+
+
+def test_statistics_count_what_is_done(process: EngineProcess, run: Run[Any]) -> None:
+    async def scenario() -> list[Statistics]:
+        prompt = tuple(range(1, 101))
+        found = [await process.statistics()]
+        for _ in range(2):
+            chunks = await collect(process, Request(prompt, 5, Sampling(seed=1)))
+            found.append(await process.statistics())
+        assert chunks[-1].completion_tokens <= 5
+        stream = await begin(process)
+        found.append(await process.statistics())
+        await stream.aclose()
+        return found
+
+    before, first, second, during = run(scenario())
+    assert first.read_tokens - before.read_tokens == 100
+    assert second.read_tokens - first.read_tokens == 100 - 64
+    assert second.reused_tokens - first.reused_tokens == 64
+    assert second.cached_tokens == first.cached_tokens == before.cached_tokens + 64
+    assert second.cache_bytes > before.cache_bytes
+    assert 0 < first.written_tokens - before.written_tokens <= 5
+    assert (second.running, second.waiting) == (0, 0)
+    assert during.running == 2  # of the endless choices, in as many rows
+    assert during.waiting == 1  # the others, as one
+
+
+def test_deadlines_go_over_the_wire(process: EngineProcess, run: Run[Any]) -> None:
+    chunks = run(collect(process, Request("오늘", 5, n=2, deadline=1e-9)))
+    assert [chunk.finish_reason for chunk in chunks] == ["deadline", "deadline"]
+
+
+def test_requests_arrive_as_they_were_sent() -> None:
+    """Every field, none of which has its default."""
+    sampling = Sampling(0.5, 3, 0.9, 1.2, 0.1, 0.2, {7: -1.5, 8: 100.0}, seed=2**63 - 1)
+    prompt = (5, "옛날 😀", soft(0, 3), 0)
+    request = Request(prompt, 9, sampling, ("다", "\n"), 3, 4, True, False, 2.5, "가나다")
+    for value, plain in ((request, Request(prompt)), (sampling, Sampling())):
+        for field in dataclasses.fields(value):
+            if field.name != "prompt":
+                assert getattr(value, field.name) != getattr(plain, field.name), field.name
+    frame = wire.pack(wire.request_to_plain(request))
+    assert wire.length(frame[: wire.HEADER]) == len(frame) - wire.HEADER
+    assert wire.request_from_plain(wire.unpack(frame[wire.HEADER :])) == request
+
+
+def test_the_process_computes_in_the_precision_asked_for(tiny_model_directory: Path) -> None:
+    async def scenario() -> list[Score]:
+        process = EngineProcess(tiny_model_directory, precision="int8", cache_bytes=0)
+        await process.start()
+        assert (await process.wait_ready()).precision == "int8"
+        scores = [await process.score("옛날 옛적에", " 깊은 산골에") for _ in range(2)]
+        statistics = await process.statistics()
+        assert (statistics.cached_tokens, statistics.reused_tokens) == (0, 0)
+        await process.stop()
+        return scores
+
+    scores = asyncio.run(scenario())
+    with Engine(tiny_model_directory, precision="int8") as engine:
+        assert scores == [engine.score("옛날 옛적에", " 깊은 산골에")] * 2
+
+
 def test_refusals_come_back_as_user_errors(process: EngineProcess, run: Run[Any]) -> None:
     with pytest.raises(UserError, match=r"top_p is 3\.0"):
         run(collect(process, Request("옛날", sampling=Sampling(top_p=3.0))))
@@ -106,6 +234,10 @@ def test_refusals_come_back_as_user_errors(process: EngineProcess, run: Run[Any]
         run(collect(process, Request("옛날", max_tokens=2**70)))
     with pytest.raises(UserError, match="prompt has"):
         run(process.score("가" * 300, "나"))
+    with pytest.raises(UserError, match="prompt has 129 tokens"):
+        run(process.embed([(5,) * 129]))
+    with pytest.raises(UserError, match="prompt holds no soft prompt"):
+        run(process.input_gradients([GradientRequest((5, 6), "나")]))
     assert process.state == "ready"
 
 
