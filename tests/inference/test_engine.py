@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -312,9 +313,22 @@ def test_a_long_prompt_is_refused_with_its_length(engine: Engine) -> None:
         engine.score("가" * 300, "나")
 
 
+def test_ids_may_be_those_of_numpy(engine: Engine) -> None:
+    ids = engine.tokenizer.encode("옛날 옛적에")
+    expected, found = engine.generate(
+        [
+            Request(tuple(each), 9, Sampling(seed=1), logprobs=0, echo=True)
+            for each in (ids, np.array(ids))
+        ]
+    )
+    assert found == expected
+
+
 def test_unknown_ids_and_broken_text_are_refused(engine: Engine) -> None:
     with pytest.raises(UserError, match="token id 480"):
         engine.generate([Request((5, 480))])
+    with pytest.raises(UserError, match="token id 480"):
+        engine.generate([Request(tuple(np.array([5, 480])))])
     with pytest.raises(UserError, match="surrogate"):
         engine.generate("옛날\ud800")
     with pytest.raises(TypeError):

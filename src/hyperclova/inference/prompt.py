@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import index
 from types import MappingProxyType
 
 import numpy as np
@@ -72,7 +73,7 @@ def symbols_of(prompt: Prompt, encode: Callable[[str], Sequence[int]], end_of_te
             soft[piece.fingerprint] = piece
             sequence += [(piece.fingerprint, row) for row in range(len(piece))]
         else:
-            sequence.append(piece)
+            sequence.append(index(piece))  # NumPy's integers, too, are token ids
     if not sequence:
         return Symbols((end_of_text,), added=1)
     return Symbols(tuple(sequence), soft)

@@ -37,7 +37,7 @@ def check_pieces(pieces: Sequence[str | int | SoftPrompt], model: ModelInformati
         UserError: an id is not in the vocabulary, or a soft prompt belongs to another model.
     """
     for piece in pieces:
-        if isinstance(piece, int) and not 0 <= piece < model.vocabulary_size:
+        if not (isinstance(piece, str | SoftPrompt) or 0 <= piece < model.vocabulary_size):
             raise UserError(
                 f"prompt holds token id {piece}; ids are from 0 to {model.vocabulary_size - 1}"
             )
