@@ -486,3 +486,30 @@ def test_a_lack_of_memory_ends_one_request_alone(
     monkeypatch.undo()
     (again,) = engine.generate([endlessly(prompt(prompt_tokens), 8)])
     assert again.completion_tokens == 8
+
+
+@STOPS
+@pytest.mark.parametrize("waits", [False, True], ids=["written", "waiting"])
+def test_a_listener_that_fails_when_its_request_is_dropped_harms_nobody(
+    open_engine: Open, endlessly: Endlessly, stop: Callable[[Job], None], reason: str, waits: bool
+) -> None:
+    """As one does whose event loop has been closed."""
+    engine = open_engine(rows=1 if waits else 2)
+    events = Events()
+    jobs: dict[str, Job] = {}
+
+    def watch(name: str, chunk: Chunk) -> None:
+        if name == "other" and chunk.completion_tokens == 3:
+            jobs["fails"] = events.submit(engine, "fails", endlessly())
+        if name == "other" and chunk.completion_tokens == 9:
+            stop(jobs["fails"])
+        if name == "fails" and chunk.finish_reason:
+            raise RuntimeError("Event loop is closed")
+
+    events.watch = watch
+    events.submit(engine, "other", endlessly(max_tokens=20))
+    events.wait("other")
+    events.wait("fails")
+    assert str(events.errors.pop("fails")) == "Event loop is closed"
+    assert events.errors == {"other": None}
+    assert (engine.statistics().running, engine.statistics().waiting) == (0, 0)

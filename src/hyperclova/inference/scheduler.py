@@ -171,11 +171,12 @@ class Scheduler:
                 reason = "deadline"
             else:
                 continue
-            for row in [row for row in self._running if row.job is job]:
-                self._leave(row, *row.writer.finish(), reason)
-            self._forget(job)
-            if not job.ended:
-                job.stop(reason)
+            with self._failing([job]):
+                for row in [row for row in self._running if row.job is job]:
+                    self._leave(row, *row.writer.finish(), reason)
+                self._forget(job)
+                if not job.ended:
+                    job.stop(reason)
 
     # -- joining -----------------------------------------------------------------------------------
 
