@@ -265,7 +265,14 @@ class EngineProcess:
 
     async def _live(self) -> "_Life":
         """Start a child and pass on its answers until it ends."""
-        child, reader, writer = await self._spawn()
+        spawning = asyncio.create_task(self._spawn())
+        try:
+            child, reader, writer = await asyncio.shield(spawning)
+        except asyncio.CancelledError:  # stopped meanwhile; what has begun must be ended, too
+            with contextlib.suppress(OSError):
+                child, _, writer = await spawning
+                await _end(child, writer)
+            raise
         self._child = child
         life = _Life()
         try:
