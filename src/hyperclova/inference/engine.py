@@ -17,9 +17,10 @@ import torch
 
 from hyperclova.errors import UserError
 from hyperclova.inference.gather import gather
+from hyperclova.inference.generation import Generation
 from hyperclova.inference.gradients import Differentiator
 from hyperclova.inference.healing import heal, helps
-from hyperclova.inference.jobs import Embedding, Generation, Job, Scoring
+from hyperclova.inference.jobs import Job
 from hyperclova.inference.prompt import Symbols, symbols_of
 from hyperclova.inference.protocol import (
     Chunk,
@@ -36,6 +37,7 @@ from hyperclova.inference.protocol import (
     Score,
     Statistics,
 )
+from hyperclova.inference.questions import Embedding, Scoring
 from hyperclova.inference.runner import Runner
 from hyperclova.inference.scheduler import Scheduler
 from hyperclova.inference.soft_prompt import SoftPrompt

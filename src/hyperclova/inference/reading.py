@@ -1,0 +1,102 @@
+"""Prompts on their way into keys and values: what comes from the prefix cache, who reads next."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from torch import Tensor
+
+from hyperclova.inference.cache import BLOCK
+from hyperclova.inference.jobs import Job, Reader, Wish
+from hyperclova.inference.prefix import PrefixCache
+
+Failing = Callable[[Sequence[Job]], AbstractContextManager[None]]
+"""A context in which a failure ends the given jobs and nothing else."""
+
+
+class Reading:
+    """The prompts being read.
+
+    Args:
+        prefixes: what has been read before.
+        failing: for what concerns one job.
+    """
+
+    def __init__(self, prefixes: PrefixCache, failing: Failing) -> None:
+        self._prefixes, self._failing = prefixes, failing
+        self.readers: list[Reader] = []
+        self.read = 0
+        """Symbols read, since the start."""
+        self.reused = 0
+        """Symbols taken over from the prefix cache."""
+
+    @property
+    def jobs(self) -> list[Job]:
+        return [reader.job for reader in self.readers]
+
+    def forget(self, job: Job) -> None:
+        self.readers = [reader for reader in self.readers if reader.job is not job]
+
+    def next_blocks(self, budget: int) -> list[tuple[Reader, int]]:
+        """Which readers read how many symbols now: a block each in turn, up to the budget."""
+        ready = [reader for reader in self.readers if self._can_read(reader)]
+        counts = dict.fromkeys(ready, 0)
+        while budget > 0:
+            hungry = [reader for reader in ready if counts[reader] < reader.left]
+            if not hungry:
+                break
+            for reader in hungry:
+                at = reader.begin + reader.place + counts[reader]
+                count = min(BLOCK - at % BLOCK, reader.left - counts[reader])
+                counts[reader] += count
+                budget -= count
+                if budget <= 0:
+                    break
+        # Whoever went without stands first the next time.
+        self.readers.sort(key=lambda reader: counts.get(reader, 0) > 0)
+        reading = []
+        for reader, count in counts.items():
+            if count:
+                assert reader.cache is not None
+                with self._failing([reader.job]):
+                    reader.cache.reserve(count)
+                    reading.append((reader, count))
+        return [(reader, count) for reader, count in reading if not reader.job.ended]
+
+    def _can_read(self, reader: Reader) -> bool:
+        """Decide what a new reader can take over; False if it should wait for what another one is
+        about to read."""
+        if reader.cache is not None:
+            return True
+        symbols = reader.symbols.sequence
+        found = self._prefixes.match(symbols, reader.reuse)
+        end = found.length + BLOCK
+        if end <= reader.reuse and self._prefixes.enabled:
+            for other in self.readers:
+                if (
+                    other.cache is not None
+                    and other.remember
+                    and other.cache.length < end <= len(other.symbols)
+                    and other.symbols.sequence[:end] == symbols[:end]
+                ):
+                    return False
+        reader.cache = found
+        self.reused += found.length
+        return True
+
+    def take(
+        self, reading: Sequence[tuple[Reader, int]], states: Tensor
+    ) -> tuple[list[Wish], list[Reader]]:
+        """Hand out the states; what must be projected, and which readers have come to an end."""
+        wishes: list[Wish] = []
+        finished = []
+        at = 0
+        for reader, count in reading:
+            assert reader.cache is not None
+            wishes += reader.job.states(reader, reader.place - count, states[at : at + count])
+            at += count
+            self.read += count
+            if reader.remember:
+                self._prefixes.insert(reader.symbols.sequence, reader.cache)
+            if not reader.left:
+                finished.append(reader)
+        return wishes, finished

@@ -1,0 +1,156 @@
+"""Choices being written: from logits to tokens to text."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from hyperclova.inference.cache import Chunk, KeyValues
+from hyperclova.inference.generation import Generation, Row
+from hyperclova.inference.healing import Constraint, Vocabulary
+from hyperclova.inference.jobs import Job
+from hyperclova.inference.logprobs import Measured, measure
+from hyperclova.inference.protocol import FinishReason, TokenResult
+from hyperclova.inference.sampling import Chooser, choose
+from hyperclova.inference.text import Writer
+from hyperclova.tokenizer import Tokenizer
+
+
+class Writing:
+    """The choices being written.
+
+    Args:
+        context_length: of the model.
+        sequence: makes keys and values of chunks and a length.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        context_length: int,
+        sequence: Callable[[Sequence[Chunk], int], KeyValues],
+    ) -> None:
+        self._tokenizer, self._context_length = tokenizer, context_length
+        self._sequence = sequence
+        self._vocabulary = tokenizer.vocabulary_size
+        self._spellings = Vocabulary(tokenizer)
+        self.rows: list[Row] = []
+        self.written = 0
+        """Tokens, since the start."""
+
+    @property
+    def jobs(self) -> list[Generation]:
+        return [row.job for row in self.rows]
+
+    def forget(self, job: Job) -> None:
+        self.rows = [row for row in self.rows if row.job is not job]
+
+    def stop(self, job: Job, reason: FinishReason) -> None:
+        """End a job's choices with what they have."""
+        for row in [row for row in self.rows if row.job is job]:
+            self._leave(row, *row.writer.finish(), reason)
+
+    def begin(self, job: Generation, count: int) -> None:
+        """Begin the next choices of a prompt that has been read."""
+        rows = [self._new_row(job) for _ in range(count)]
+        self.rows += rows
+        for row in rows:
+            self._echo(row)
+        if job.logits is None:
+            for row in rows:
+                self._leave(row, *row.writer.finish(), "length")
+        else:
+            self.advance(rows, job.logits.expand(len(rows), -1))
+
+    def advance(self, rows: Sequence[Row], logits: Tensor) -> None:
+        """Choose and write the next token of ``rows``, given ``(rows, vocab_size)`` logits."""
+        # The model may have more ids than the tokenizer: padding, which must not be chosen.
+        tokens = choose(logits[:, : self._vocabulary], [row.chooser for row in rows])
+        measured = self._measure_choices(rows, logits, tokens)
+        for row, token, measurement in zip(rows, tokens, measured, strict=True):
+            if row.job.ended:
+                continue
+            if token == self._tokenizer.end_of_text_id:
+                self._leave(row, *row.writer.finish(), "stop")
+                continue
+            row.last = token
+            self.written += 1
+            if row.chooser.repeats:
+                row.writer.repeat(token)
+                continue
+            row.generated += 1
+            text, results, stopped = row.writer.push(token, measurement)
+            if stopped:
+                self._leave(row, text, results, "stop")
+            elif row.generated == row.limit:
+                rest, more = row.writer.finish()
+                self._leave(row, text + rest, results + more, "length")
+            else:
+                row.emit(text, results, None)
+
+    def _measure_choices(
+        self, rows: Sequence[Row], logits: Tensor, tokens: Sequence[int]
+    ) -> list[Measured | None]:
+        tops = [row.job.request.logprobs for row in rows]
+        asked = [index for index, top in enumerate(tops) if top is not None]
+        measured: list[Measured | None] = [None] * len(rows)
+        if asked:
+            most = max(top for top in tops if top is not None)
+            chosen = [tokens[index] for index in asked]
+            for index, one in zip(
+                asked, measure(logits[asked], chosen, most, self._vocabulary), strict=True
+            ):
+                measured[index] = Measured(one.logprob, one.top[: tops[index]])
+        return measured
+
+    def _leave(
+        self, row: Row, text: str, tokens: tuple[TokenResult, ...], reason: FinishReason
+    ) -> None:
+        self.rows.remove(row)
+        row.emit(text, tokens, reason)
+        row.job.open -= 1
+        if not row.job.open and row.job.begun == row.job.request.n:
+            row.job.end()
+
+    def _new_row(self, job: Generation) -> Row:
+        choice = job.begun
+        job.begun += 1
+        job.open += 1
+        repeated = len(job.remainder)  # in single bytes at worst
+        room = self._context_length - len(job.prompt) - repeated
+        limit = min(job.request.max_tokens, room)
+        if job.cache is None:
+            cache = self._sequence((), 0)
+        elif job.begun == job.request.n:
+            cache, job.cache = job.cache, None
+        else:
+            cache = job.cache.fork()
+        before = () if job.request.echo else job.prompt.tail()
+        return Row(
+            job,
+            choice,
+            cache,
+            Chooser(
+                job.request.sampling,
+                job.seed + choice,
+                job.prompt.tokens,
+                limit + repeated,
+                Constraint(self._spellings, job.remainder) if repeated else None,
+            ),
+            Writer(self._tokenizer, job.request.stop, before, hidden=len(job.remainder.decode())),
+            limit,
+        )
+
+    def _echo(self, row: Row) -> None:
+        job = row.job
+        if not job.request.echo:
+            return
+        measured: list[Measured | None] = [None] * len(job.prompt)
+        if job.request.logprobs is not None:
+            measured = [each or Measured(None) for each in job.measured]
+        tokens = [
+            (symbol, one)
+            for symbol, one in zip(job.prompt.sequence, measured, strict=True)
+            if isinstance(symbol, int)
+        ][job.prompt.added :]
+        if tokens:
+            row.emit(*row.writer.echo(*zip(*tokens, strict=True)), None)
