@@ -173,8 +173,10 @@ class ServedEngine:
                 delay = _FIRST_DELAY
                 self._enter("ready", "the engine is ready")
             if self._state == "ready":
+                # Not wait_for, which until Python 3.12 forgets a cancellation that meets the event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._doubted.wait(), _WATCH)
+                    async with asyncio.timeout(_WATCH):
+                        await self._doubted.wait()
             else:
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _LONGEST_DELAY)
