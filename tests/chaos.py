@@ -4,11 +4,13 @@
 engine killed once for each hundred of them.
 """
 
+import asyncio
 import dataclasses
 import os
 import random
+import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +35,8 @@ from hyperclova.tokenizer import Tokenizer
 REQUESTS = int(os.environ.get("HYPERCLOVA_CHAOS", "60"))
 KILLS = max(2, REQUESTS // 100)
 SEED = 20210910
-LIMIT = 24
-"""Requests under way at once that an engine under test accepts."""
+PATIENCE = 120.0
+"""Seconds; whoever waits longer waits for ever."""
 
 
 def save_roomy_model(tokenizer: Tokenizer, directory: Path) -> Path:
@@ -129,12 +131,12 @@ class Crowd:
     def clients(self, count: int) -> list[Client]:
         return [self._client(number) for number in range(count)]
 
-    def bursts(self, clients: Sequence[Client]) -> list[list[Client]]:
-        """The clients in groups that come at once; some are more than an engine accepts."""
+    def bursts(self, clients: Sequence[Client], most: int) -> list[list[Client]]:
+        """The clients in groups that come at once, of up to ``most``."""
         groups: list[list[Client]] = []
         at = 0
         while at < len(clients):
-            size = LIMIT + 6 if len(groups) % 8 == 3 else self._chance.choice([1, 2, 3, 5])
+            size = most if len(groups) % 8 == 3 else self._chance.choice([1, 2, 3, 5])
             groups.append(list(clients[at : at + size]))
             at += size
         return groups
@@ -165,19 +167,19 @@ class Crowd:
         chance = self._chance
         request = Request(
             self._prompt(),
-            max_tokens=chance.choice([0, 1, 8, 20, 40]),
+            max_tokens=chance.choice([0, 1, 8, 16, 30]),
             sampling=self._sampling(),
             stop=chance.choice([(), (), ("다",), ("\n", "가나", "이")]),
-            n=chance.choice([1, 1, 1, 2, 3, 7]),
+            n=chance.choice([1, 1, 1, 1, 2, 3, 6]),
             logprobs=chance.choice([None, None, 0, 3]),
             echo=chance.random() < 0.25,
             client=chance.choice(["가", "나", "다"]),
         )
-        if chance.random() < 0.1:
+        if chance.random() < 0.15:
             # Time runs out in the middle; without stop strings, so that what stands there by
             # then is the beginning of what would have come.
             request = dataclasses.replace(
-                request, stop=(), max_tokens=150, deadline=chance.uniform(0.01, 0.3)
+                request, stop=(), n=2, max_tokens=90, deadline=chance.uniform(0.005, 0.1)
             )
         return request
 
@@ -261,8 +263,8 @@ class Ledger:
 
     @property
     def served(self) -> int:
-        """Clients who are gone for good; who was told of a death comes again."""
-        return self.ends.total() - self.ends["died"]
+        """Clients who are gone for good; the others come again."""
+        return self.ends.total() - self.ends["died"] - self.ends["not ready"]
 
     def note(self, end: str) -> None:
         self.ends[end] += 1
@@ -271,12 +273,46 @@ class Ledger:
         return ", ".join(f"{count} {end}" for end, count in sorted(self.ends.items()))
 
 
-def shares(kills: int, chance: random.Random) -> list[float | None]:
-    """When to kill: after which share of all requests, or, every third time, while the engine is
-    being started in place of the one that was killed before (None)."""
-    return [
-        None if kill % 3 == 2 else (kill + chance.random()) / (kills + 1) for kill in range(kills)
-    ]
+async def send(
+    bursts: Sequence[Sequence[Client]], serve: Callable[[Client], Awaitable[None]], few: int
+) -> None:
+    """Let the clients of each burst come when no more than a ``few`` earlier ones are there."""
+    under_way: set[asyncio.Task[None]] = set()
+    for burst in bursts:
+        while len(under_way) > few:
+            done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        under_way |= {asyncio.ensure_future(serve(client)) for client in burst}
+    await asyncio.gather(*under_way)
+
+
+async def kill_now_and_then(
+    ledger: Ledger,
+    requests: int,
+    pid: Callable[[], int | None],
+    is_ready: Callable[[], Awaitable[bool]],
+) -> None:
+    """``kill -9`` for an engine's process at random moments while ``requests`` are served.
+
+    Every third kill is for one that is being started in place of the one killed before.
+    """
+    chance = random.Random(SEED)
+    for kill in range(KILLS):
+        if kill % 3 == 2:
+            await asyncio.sleep(chance.uniform(0, 1))
+        else:
+            served = (kill + chance.random()) / (KILLS + 1) * requests
+            async with asyncio.timeout(PATIENCE):
+                while ledger.served < served or not await is_ready():
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(chance.uniform(0, 0.03))
+        victim = pid()
+        assert victim is not None
+        os.kill(victim, signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE):
+            while pid() in (victim, None):
+                await asyncio.sleep(0.1)
 
 
 def assert_in_words(error: BaseException) -> None:

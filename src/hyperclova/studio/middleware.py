@@ -11,6 +11,7 @@ import re
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hyperclova.studio.errors import APIError, unexpected
@@ -90,6 +91,8 @@ class Envelope:
                 await error.response()(scope, receive, send_with_headers)
                 return
             await self.app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            pass  # in the middle of its own request; nobody waits for an answer
         except Exception:
             logger.exception("request %s: %s %s", identity, scope["method"], scope["path"])
             if started:
