@@ -4,6 +4,7 @@ Nothing here measures time. Requests are submitted, cancelled and let expire on 
 thread, between two steps, where the order of all that happens is the same in every run.
 """
 
+import gc
 import signal
 import threading
 import time
@@ -19,6 +20,7 @@ import pytest
 from hyperclova.errors import UserError
 from hyperclova.inference import Engine
 from hyperclova.inference.cache import BLOCK, KeyValues
+from hyperclova.inference.cache import Chunk as CacheChunk
 from hyperclova.inference.gather import gather
 from hyperclova.inference.jobs import Job
 from hyperclova.inference.protocol import Chunk, Completion, EngineBusy, Request, Sampling
@@ -513,3 +515,42 @@ def test_a_listener_that_fails_when_its_request_is_dropped_harms_nobody(
     assert str(events.errors.pop("fails")) == "Event loop is closed"
     assert events.errors == {"other": None}
     assert (engine.statistics().running, engine.statistics().waiting) == (0, 0)
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+def test_keys_and_values_are_given_back_at_once(
+    open_engine: Open, between_steps: BetweenSteps, endlessly: Endlessly
+) -> None:
+    """By counting references alone: a collection of garbage may be long in coming."""
+
+    def chunks() -> int:
+        between_steps(engine, lambda: None)
+        return sum(type(each) is CacheChunk for each in gc.get_objects()) - before
+
+    long = prompt(300)
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(type(each) is CacheChunk for each in gc.get_objects())
+        engine = open_engine(rows=4, cache_bytes=0)
+        engine.generate([endlessly(long, 5, n=6, echo=True, logprobs=1)])
+        assert chunks() == 0
+        engine.score_choices(long, ["가나다", "나라마", ""])
+        assert chunks() == 0
+        engine.embed([long, prompt(20)])
+        assert chunks() == 0
+        stream = engine.stream(endlessly(long, 5, n=100))
+        next(stream)
+        assert chunks() > 0
+        stream.close()
+        del stream
+        assert chunks() == 0
+        engine = open_engine(rows=4)
+        engine.generate([endlessly(long, 5, n=6)])
+        assert chunks() == 1  # of the prompt's four whole blocks
+        engine.close()
+        assert sum(type(each) is CacheChunk for each in gc.get_objects()) == before
+    finally:
+        gc.enable()
