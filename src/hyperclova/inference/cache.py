@@ -32,7 +32,7 @@ class Chunk:
         self.store = torch.empty(
             (config.layers, 2, config.heads, CHUNK, config.head_width), dtype=dtype, device=device
         )
-        # Views cost more than a row's share of a decoding step: they are made once.
+        # Views cost more than small products on them: they are made once.
         self.layers = [(layer[0], layer[1]) for layer in self.store]
 
     @property
@@ -108,29 +108,79 @@ class SpanAttention:
     def __init__(self, spans: Sequence[Span]) -> None:
         self._spans = spans
         self._pieces = list(_pieces(spans))
+        self._places = [piece.begin for piece in self._pieces if isinstance(piece, _Position)]
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        if len(self._pieces) == 1:
-            return self._pieces[0].attend(layer, query, key[0], value[0])
-        return torch.cat(
-            [
-                piece.attend(
-                    layer,
-                    query[:, :, piece.begin : piece.end],
-                    key[0, :, piece.begin : piece.end],
-                    value[0, :, piece.begin : piece.end],
-                )
-                for piece in self._pieces
-            ],
-            dim=2,
-        )
+        positions = iter(self._positions(query, key, value))
+        attended = [
+            piece.attend(layer, *next(positions))
+            if isinstance(piece, _Position)
+            else piece.attend(
+                layer,
+                query[:, :, piece.begin : piece.end],
+                key[0, :, piece.begin : piece.end],
+                value[0, :, piece.begin : piece.end],
+            )
+            for piece in self._pieces
+        ]
+        return torch.cat(attended, dim=1)[None]
 
     def advance(self) -> None:
         for span in self._spans:
             span.cache.length += span.tokens
 
+    def _positions(
+        self, query: Tensor, key: Tensor, value: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each lone position: its query ``(heads, 1, head_width)``, scaled, and its key and
+        value ``(2, heads, head_width)``. All are cut in a few operations, not each by itself."""
+        if not self._places:
+            return iter(())
+        count = len(self._places)
+        chosen = slice(count) if self._places[-1] == count - 1 else torch.tensor(self._places)
+        queries = query[0, :, chosen].transpose(0, 1).unsqueeze(2) * query.shape[-1] ** -0.5
+        both = torch.stack([key[0, :, chosen], value[0, :, chosen]])
+        return zip(queries.unbind(0), both.transpose(0, 2).transpose(1, 2).unbind(0), strict=True)
 
-class _Piece:
+
+class _Position:
+    """One position of one sequence, by itself in its span or block: a token being written."""
+
+    def __init__(self, begin: int, chunks: Sequence[Chunk], place: int) -> None:
+        """
+        Args:
+            begin: where it stands among all the tokens of this pass.
+            place: its place in the last of ``chunks``.
+        """
+        self.begin = begin
+        store = chunks[-1].store
+        # Views of all layers at once: one by one they cost more than the products.
+        self._written = store[:, :, :, place].unbind(0)
+        self._keys = store[:, 0, :, : place + 1].transpose(-1, -2).unbind(0)
+        self._values = store[:, 1, :, : place + 1].unbind(0)
+        self._before = chunks[:-1]
+
+    def attend(self, layer: int, query: Tensor, both: Tensor) -> Tensor:
+        """Store its key and value; attend to all that stands before it and to itself.
+
+        Two small products, which take half the time of the kernel for many positions.
+        """
+        self._written[layer].copy_(both)
+        scores = torch.bmm(query, self._keys[layer])
+        if not self._before:
+            return torch.bmm(scores.softmax(-1), self._values[layer])
+        held = [chunk.layers[layer] for chunk in self._before]
+        parts = [*(torch.bmm(query, keys.transpose(1, 2)) for keys, _ in held), scores]
+        shares: Sequence[Tensor] = torch.split(
+            torch.cat(parts, dim=-1).softmax(-1), [part.shape[-1] for part in parts], dim=-1
+        )
+        attended = torch.bmm(shares[-1], self._values[layer])
+        for share, (_, values) in zip(shares[:-1], held, strict=True):
+            attended.baddbmm_(share, values)
+        return attended
+
+
+class _Block:
     """Neighbouring positions of one sequence within one block."""
 
     def __init__(self, begin: int, tokens: int, chunks: Sequence[Chunk], place: int) -> None:
@@ -142,12 +192,10 @@ class _Piece:
         self.begin, self.end = begin, begin + tokens
         self._before, self._chunk = chunks[:-1], chunks[-1]
         self._place, self._until = place, place + tokens
-        self._mask: Tensor | None = None
-        if tokens > 1:
-            store = self._chunk.store
-            unseen = torch.ones(tokens, self._until, dtype=torch.bool).triu(place + 1)
-            self._mask = torch.zeros(tokens, self._until, dtype=store.dtype)
-            self._mask = self._mask.masked_fill_(unseen, float("-inf")).to(store.device)
+        store = self._chunk.store
+        unseen = torch.ones(tokens, self._until, dtype=torch.bool).triu(place + 1)
+        mask = torch.zeros(tokens, self._until, dtype=store.dtype)
+        self._mask = mask.masked_fill_(unseen, float("-inf")).to(store.device)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Store keys and values ``(heads, tokens, head_width)``; attend from ``query``
@@ -157,46 +205,28 @@ class _Piece:
         values[:, self._place : self._until] = value
         keys, values = keys[None, :, : self._until], values[None, :, : self._until]
         before = [
-            (each.layers[layer][0][None], each.layers[layer][1][None]) for each in self._before
+            (held_keys[None], held_values[None])
+            for held_keys, held_values in (chunk.layers[layer] for chunk in self._before)
         ]
         if query.device.type != "cpu":
-            return self._attend_joined(query, [*before, (keys, values)])
-        if self._mask is None and query.dtype == torch.float32:
-            return _attend_one(query[0], [*before, (keys, values)])
+            return self._attend_joined(query, [*before, (keys, values)])[0]
         last = _flash(query, keys, values, attn_mask=self._mask)
         if not before:
-            return last[0]
+            return last[0][0]
         # Softmax over all keys from softmaxes over each chunk's: weigh each chunk's result by its
         # share of the sum of exponentials (Dao et al. 2022, arXiv:2205.14135, §3.1).
         parts = [*(_flash(query, *each) for each in before), last]
         shares = torch.stack([sums for _, sums in parts]).softmax(0).unsqueeze(-1)
-        return torch.stack([attended for attended, _ in parts]).mul_(shares).sum(0)
+        return torch.stack([attended for attended, _ in parts]).mul_(shares).sum(0)[0]
 
     def _attend_joined(self, query: Tensor, chunks: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         keys = torch.cat([keys for keys, _ in chunks], dim=2)
         values = torch.cat([values for _, values in chunks], dim=2)
-        mask = self._mask
-        if mask is not None and len(chunks) > 1:
-            mask = functional.pad(mask, (keys.shape[2] - self._until, 0))
+        mask = functional.pad(self._mask, (keys.shape[2] - self._until, 0))
         return functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
 
 
-def _attend_one(query: Tensor, chunks: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Attention of one position ``(heads, 1, head_width)``: two small products, which take half
-    the time of the kernel for many."""
-    query = query * query.shape[-1] ** -0.5
-    scores = [torch.bmm(query, keys[0].transpose(1, 2)) for keys, _ in chunks]
-    if len(scores) == 1:
-        return torch.bmm(scores[0].softmax(-1), chunks[0][1][0])[None]
-    sizes = [each.shape[-1] for each in scores]
-    shares: Sequence[Tensor] = torch.split(torch.cat(scores, dim=-1).softmax(-1), sizes, dim=-1)
-    attended = torch.bmm(shares[0], chunks[0][1][0])
-    for share, (_, values) in zip(shares[1:], chunks[1:], strict=True):
-        attended = torch.baddbmm(attended, share, values[0])
-    return attended[None]
-
-
-def _pieces(spans: Sequence[Span]) -> Iterator[_Piece]:
+def _pieces(spans: Sequence[Span]) -> Iterator[_Position | _Block]:
     at = 0
     for span in spans:
         position = span.cache.length
@@ -204,7 +234,11 @@ def _pieces(spans: Sequence[Span]) -> Iterator[_Piece]:
         while position < end:
             until = min(end, (position // BLOCK + 1) * BLOCK)
             chunks = span.cache.chunks[: position // CHUNK + 1]
-            yield _Piece(at, until - position, chunks, position % CHUNK)
+            store = chunks[-1].store
+            if until - position == 1 and store.is_cpu and store.dtype == torch.float32:
+                yield _Position(at, chunks, position % CHUNK)
+            else:
+                yield _Block(at, until - position, chunks, position % CHUNK)
             at += until - position
             position = until
 
