@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from hyperclova.inference.protocol import (
@@ -313,6 +314,12 @@ async def kill_now_and_then(
         async with asyncio.timeout(PATIENCE):
             while pid() in (victim, None):
                 await asyncio.sleep(0.1)
+
+
+def memory(process: psutil.Process) -> int:
+    """Bytes that a process holds, without the files that it has mapped and could read again."""
+    now = process.memory_info()
+    return int(now.rss - getattr(now, "shared", 0))
 
 
 def assert_in_words(error: BaseException) -> None:

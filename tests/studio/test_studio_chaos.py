@@ -313,7 +313,7 @@ def test_studio_answers_whatever_its_clients_and_its_engine_do(
     async def scenario() -> None:
         async with visitors(server) as guests:
             guests.alone = {client.number: await guests.ask(client.patient) for client in clients}
-            held = web.memory_info().rss
+            held = chaos.memory(web)
             async with asyncio.TaskGroup() as group:
                 group.create_task(chaos.send(crowd.bursts(clients, BURST), guests.serve, 12))
                 group.create_task(
@@ -329,8 +329,8 @@ def test_studio_answers_whatever_its_clients_and_its_engine_do(
             for client, reply in zip(patient, replies, strict=False):
                 assert reply.error is None, reply.error
                 assert_same(reply, guests.alone[client.number])
-        logger.info("%d MiB, then %d MiB", held >> 20, web.memory_info().rss >> 20)
-        assert web.memory_info().rss - held < GROWTH
+        logger.info("%d MiB, then %d MiB", held >> 20, chaos.memory(web) >> 20)
+        assert chaos.memory(web) - held < GROWTH
 
     files = web.num_fds()
     asyncio.run(scenario())
