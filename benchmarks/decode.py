@@ -178,12 +178,18 @@ class Comparison:
             self.rates[f"alone, {size}"] = {
                 name: tokens / min(seconds) for name, seconds in whole.items()
             }
+            self._tell(f"alone, {size}")
             if not steps:
                 steps = {
                     name: (min(whole[name]) - min(first[name])) / (tokens - 1)
                     for name in self.workers
                 }
         return steps
+
+    def _tell(self, row: str) -> None:
+        """Show progress: a run takes minutes."""
+        rates = ", ".join(f"{name} {rate:.1f}" for name, rate in self.rates[row].items())
+        self.console.print(f"{row}: {rates} tokens/s")
 
     def _together(self, places: int) -> None:
         for each in self.workers.values():
@@ -196,6 +202,7 @@ class Comparison:
                 finished = each.ask("serve", work=work, places=places)
                 best[name] = max(best[name], _tokens(work) / max(finished))
         self.rates[f"{places} at once"] = best
+        self._tell(f"{places} at once")
         work = self._work(places * self.arguments.rounds)
         rate = self.arguments.load * max(best.values()) * len(work) / _tokens(work)
         moment = 0.0
@@ -210,6 +217,7 @@ class Comparison:
             self.latencies[row][name] = [
                 end - asked[0] for end, asked in zip(finished, work, strict=True)
             ]
+        self._tell(row)
 
     def _work(self, requests: int, small: bool = False) -> list[list[Any]]:
         """Requests of mixed lengths, all at the beginning."""
