@@ -156,8 +156,7 @@ Temperature {SAMPLING.temperature}, top-p {SAMPLING.top_p}, repetition penalty {
 ## What it can't do
 
 It has seen little text and has few parameters. Most sentences in the manner of reviews, petitions, talk
-and stories are grammatical; encyclopedic ones often are not, a word that is cut off where the prompt ends is
-often continued wrongly, and what is said seldom makes sense. It loses the thread within a sentence or
+and stories are grammatical; encyclopedic ones often are not, and what is said seldom makes sense. It loses the thread within a sentence or
 two, repeats itself, invents names, numbers and facts, and knows nothing reliably. It repeats the abuse and the prejudice of comment
 sections. Do not use it for anything but trying the software.
 
