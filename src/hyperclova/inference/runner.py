@@ -18,6 +18,8 @@ from hyperclova.model.gpt import Attend
 
 _WORTH_INT8 = 30_000_000
 """Parameters from which reading the weights takes longer than quantising activations."""
+_WORTH_THREADS = 30_000_000
+"""Parameters from which sharing a step between threads gains more than they wait for each other."""
 
 
 class Runner:
@@ -54,6 +56,8 @@ class Runner:
         self._model: GPT = load_model(directory, dtype=self.dtype, device=self.device)
         self.config: GPTConfig = self._model.config
         self.parameters = sum(p.numel() for p in self._model.parameters())
+        self.threads = torch.get_num_threads() if self.parameters >= _WORTH_THREADS else 1
+        """For PyTorch's operations; whoever runs the model sets them on its thread."""
         kind = Int8Linear if precision == "int8" else PackedLinear
         with warnings.catch_warnings():
             # torch tells everybody who quantises of its plans for another package.

@@ -52,8 +52,6 @@ class Scheduler:
         self._lock = threading.Lock()
         self._submitted = 0  # jobs in the inbox or waiting
         self._closed = False
-        # OpenMP keeps its thread count per thread; what the program chose must hold here, too.
-        self._torch_threads = torch.get_num_threads()
         self._thread = threading.Thread(target=self._run, name="hyperclova-engine", daemon=True)
         self._thread.start()
 
@@ -98,7 +96,8 @@ class Scheduler:
     # -- the engine's thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
-        torch.set_num_threads(self._torch_threads)
+        # OpenMP keeps its thread count per thread.
+        torch.set_num_threads(self._runner.threads)
         with torch.inference_mode():
             while self._receive():
                 self._drop_unwanted()
