@@ -305,7 +305,7 @@ def test_ctrl_c_prints_what_has_been_measured(tiny_model_directory: Path, tmp_pa
         (engine,) = psutil.Process(process.pid).children()
         time.sleep(1)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=120)
     finally:
         process.kill()
         process.wait()

@@ -81,6 +81,7 @@ class Generation(Job):
         self._on_chunk(Chunk(choice, text, tokens, reason, self.prompt_tokens, generated))
 
     def stop(self, reason: FinishReason) -> None:
+        self.cache = self.logits = None  # whoever holds on to the request need not hold these
         for choice in range(self.begun, self.request.n):
             self.emit(choice, "", (), reason, 0)
         self.end()
