@@ -33,10 +33,9 @@ from hyperclova.inference.protocol import (
 from hyperclova.inference.soft_prompt import SoftPrompt
 from hyperclova.tokenizer import Tokenizer
 
-REQUESTS = int(os.environ.get("HYPERCLOVA_CHAOS", "60"))
-KILLS = max(2, REQUESTS // 100)
+REQUESTS = int(os.environ.get("HYPERCLOVA_CHAOS", "40"))
 SEED = 20210910
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds; whoever waits longer waits for ever."""
 
 
@@ -291,19 +290,20 @@ async def send(
 async def kill_now_and_then(
     ledger: Ledger,
     requests: int,
+    kills: int,
     pid: Callable[[], int | None],
     is_ready: Callable[[], Awaitable[bool]],
 ) -> None:
-    """``kill -9`` for an engine's process at random moments while ``requests`` are served.
+    """So many times ``kill -9`` for an engine's process while ``requests`` are served.
 
     Every third kill is for one that is being started in place of the one killed before.
     """
     chance = random.Random(SEED)
-    for kill in range(KILLS):
+    for kill in range(kills):
         if kill % 3 == 2:
             await asyncio.sleep(chance.uniform(0, 1))
         else:
-            served = (kill + chance.random()) / (KILLS + 1) * requests
+            served = (kill + chance.random()) / (kills + 1) * requests
             async with asyncio.timeout(PATIENCE):
                 while ledger.served < served or not await is_ready():
                     await asyncio.sleep(0.02)

@@ -1,7 +1,7 @@
 """Clients of every kind at once, many of which leave, and ``kill -9`` for the engine's process.
 
 Every request is answered as it would be alone, or told in words why it is not, and nothing of it
-is left. 60 requests by default; the long form, which also says how they ended, is
+is left. 40 requests by default; the long form, which also says how they ended, is
 
     HYPERCLOVA_CHAOS=500 pytest --log-cli-level=INFO tests/durability/test_engine_chaos.py
 """
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 LIMIT = 24
 """Requests under way at once; the bursts are larger."""
+KILLS = max(2, chaos.REQUESTS // 100)
 CACHE_BYTES = 4 << 20  # a few prompts' worth, so that some are always being dropped
 GROWTH = 48 << 20
 """Bytes. Each of the threads that answer questions comes to hold a few MiB of what malloc keeps for
@@ -195,9 +196,11 @@ def test_every_request_is_answered_or_refused_and_nothing_is_left(
         async with asyncio.TaskGroup() as group:
             group.create_task(storm.rage(crowd.bursts(clients, LIMIT + 6)))
             group.create_task(
-                chaos.kill_now_and_then(storm.ledger, len(clients), lambda: process.pid, is_ready)
+                chaos.kill_now_and_then(
+                    storm.ledger, len(clients), KILLS, lambda: process.pid, is_ready
+                )
             )
-        logger.info("killed %d times: %s", chaos.KILLS, storm.ledger)
+        logger.info("killed %d times: %s", KILLS, storm.ledger)
         assert storm.ledger.served == len(clients)
         await calm(process)
         await memory_stays(process, crowd, clients, alone)
