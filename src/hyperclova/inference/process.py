@@ -212,9 +212,9 @@ class EngineProcess:
         call = self._last_call
         try:
             frame = wire.pack({**message, "id": call})
-            writer = await self._connected()
+            await self._connected()
             answers = self._calls[call] = asyncio.Queue()
-            writer.write(frame)
+            self._send(frame)
             while True:
                 answer = await answers.get()
                 if isinstance(answer, EngineDied):
@@ -227,17 +227,20 @@ class EngineProcess:
         finally:
             self._under_way -= 1
             # What still stands here when we leave is running in the child for nobody.
-            if self._calls.pop(call, None) is not None and self._writer is not None:
-                self._writer.write(wire.pack({"type": "cancel", "id": call}))
+            if self._calls.pop(call, None) is not None:
+                self._send(wire.pack({"type": "cancel", "id": call}))
 
-    async def _connected(self) -> asyncio.StreamWriter:
+    def _send(self, frame: bytes) -> None:
+        # A child that has just died reads no more; its calls are about to be told of it.
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(frame)
+
+    async def _connected(self) -> None:
         try:
             async with asyncio.timeout(self._patience):
                 await self.wait_ready()
         except TimeoutError:
             raise EngineDied(f"{self._message}; gave up after {self._patience:.0f} s") from None
-        assert self._writer is not None
-        return self._writer
 
     # -- the child ---------------------------------------------------------------------------------
 
