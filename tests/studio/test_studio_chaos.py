@@ -30,7 +30,7 @@ from studio_process import Server, wait_for
 logger = logging.getLogger(__name__)
 
 KILLS = max(1, chaos.REQUESTS // 100)
-BURST = Settings.request_limit + 8
+BURST = 2 * Settings.request_limit
 GROWTH = 16 << 20
 """Bytes by which a storm may make the web process larger."""
 # What OpenAI's client has no parameter for.
