@@ -250,7 +250,7 @@ def test_a_token_is_worth_its_embedding(double: Differentiator) -> None:
 
 
 REFUSALS: list[tuple[GradientRequest, str]] = [
-    (GradientRequest((SoftPrompt(np.ones((2, 65))),), " 다"), "prompt .* width 65.* have 64"),
+    (GradientRequest((SoftPrompt(np.ones((2, 65))),), " 다"), "prompt .* width 65.* have width 64"),
     (GradientRequest((5, -1), " 다", "all"), "prompt holds token id -1"),
     (GradientRequest((5,), (480,), "all"), "target holds token id 480; ids are from 0 to 479"),
     (GradientRequest((5,), "", "all"), "target is empty"),

@@ -27,13 +27,14 @@ BLOCK = 64
 class Chunk:
     """Keys and values of ``CHUNK`` positions in all layers; memory comes as it is filled."""
 
-    def __init__(self, config: GPTConfig, dtype: torch.dtype, device: torch.device) -> None:
-        # (layer, key or value, head, position, head width)
-        self.store = torch.empty(
-            (config.layers, 2, config.heads, CHUNK, config.head_width), dtype=dtype, device=device
-        )
+    def __init__(self, store: Tensor) -> None:
+        """
+        Args:
+            store: ``(layers, 2, heads, CHUNK, head_width)``: keys, then values.
+        """
+        self.store = store
         # Views cost more than small products on them: they are made once.
-        self.layers = [(layer[0], layer[1]) for layer in self.store]
+        self.layers = [(layer[0], layer[1]) for layer in store]
 
     @property
     def bytes(self) -> int:
@@ -41,11 +42,9 @@ class Chunk:
 
     def copy(self, positions: int) -> "Chunk":
         """A chunk of its own with the first ``positions``."""
-        twin = object.__new__(Chunk)
-        twin.store = torch.empty_like(self.store)
-        twin.store[:, :, :, :positions] = self.store[:, :, :, :positions]
-        twin.layers = [(layer[0], layer[1]) for layer in twin.store]
-        return twin
+        store = torch.empty_like(self.store)
+        store[:, :, :, :positions] = self.store[:, :, :, :positions]
+        return Chunk(store)
 
 
 class KeyValues:
@@ -87,7 +86,10 @@ class KeyValues:
         if used and not self._mine:
             self.chunks[-1] = self.chunks[-1].copy(used)
         while len(self.chunks) * CHUNK < end:
-            self.chunks.append(Chunk(self._config, self._dtype, self._device))
+            config = self._config
+            shape = (config.layers, 2, config.heads, CHUNK, config.head_width)
+            store = torch.empty(shape, dtype=self._dtype, device=self._device)
+            self.chunks.append(Chunk(store))
         self._mine = True
 
 

@@ -6,7 +6,7 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
@@ -37,16 +37,17 @@ from hyperclova.inference.protocol import (
     Score,
     Statistics,
 )
-from hyperclova.inference.questions import Embedding, Scoring
+from hyperclova.inference.questions import Embedding, Question, Scoring
 from hyperclova.inference.runner import Runner
 from hyperclova.inference.scheduler import Scheduler
 from hyperclova.inference.soft_prompt import SoftPrompt
 from hyperclova.inference.validation import check_length, check_pieces, check_request
-from hyperclova.model.directory import WEIGHTS
+from hyperclova.model.directory import WEIGHTS, load_config
 from hyperclova.tokenizer import Tokenizer
 
 T = TypeVar("T")
 
+_AT_ONCE = 256  # requests of one call that wait at once; the others' turns come in between
 _SAMPLING_OPTIONS = frozenset(field.name for field in fields(Sampling))
 
 
@@ -82,30 +83,37 @@ class Engine:
         cache_bytes: int = 1 << 30,
     ) -> None:
         self.directory = directory = Path(directory)
-        runner = Runner(directory, device, precision)
+        config = load_config(directory)
         self.tokenizer = Tokenizer.load(directory)
-        if self.tokenizer.vocabulary_size > runner.config.vocab_size:
+        if self.tokenizer.vocabulary_size > config.vocab_size:
             raise UserError(
                 f"{directory}: the tokenizer has {self.tokenizer.vocabulary_size} ids, the model "
-                f"only {runner.config.vocab_size}: they do not belong together"
+                f"only {config.vocab_size}: they do not belong together"
             )
+        self._scheduler = Scheduler(
+            lambda: Runner(directory, device, precision),
+            self.tokenizer,
+            rows,
+            waiting,
+            cache_bytes,
+        )
+        # Also runs at exit, so that no thread computes while the interpreter is taken down.
+        self._close = weakref.finalize(self, self._scheduler.close)
+        runner = self._scheduler.runner
         self.model = ModelInformation(
             name=name or directory.resolve().name,
-            context_length=runner.config.context_length,
+            context_length=config.context_length,
             vocabulary_size=self.tokenizer.vocabulary_size,
             parameters=runner.parameters,
             tokenizer_fingerprint=self.tokenizer.fingerprint,
             created=int((directory / WEIGHTS).stat().st_mtime),
-            width=runner.config.width,
+            width=config.width,
             precision=runner.precision,
         )
         self._encoding = threading.Lock()  # the morpheme analyser is not made for many threads
-        self._scheduler = Scheduler(runner, self.tokenizer, rows, waiting, cache_bytes)
         self._differentiator = Differentiator(
             directory, self.tokenizer, device=runner.device, encoding=self._encoding
         )
-        # Also runs at exit, so that no thread computes while the interpreter is taken down.
-        self._close = weakref.finalize(self, self._scheduler.close)
 
     def close(self) -> None:
         """Cancel what runs and give back memory."""
@@ -144,11 +152,15 @@ class Engine:
             return self.generate([_request(requests, options)])[0]
         if options:
             raise TypeError("options belong into the requests of a batch")
-        with contextlib.ExitStack() as streams:
-            opened = [streams.enter_context(self.stream(request)) for request in requests]
-            return [
-                gather(stream, request.n) for stream, request in zip(opened, requests, strict=True)
-            ]
+        completions = []
+        for at in range(0, len(requests), _AT_ONCE):
+            part = requests[at : at + _AT_ONCE]
+            with contextlib.ExitStack() as streams:
+                opened = [streams.enter_context(self.stream(request)) for request in part]
+                completions += [
+                    gather(stream, request.n) for stream, request in zip(opened, part, strict=True)
+                ]
+        return completions
 
     def stream(self, prompt: str | Request, **options: Any) -> "ChunkStream":
         """Continue a prompt and give out chunks as they are written.
@@ -228,12 +240,14 @@ class Engine:
             places.append(index)
             endings.append(tokens)
         scores: list[Score | None] = [None] * len(continuations)
-        waiting = [
-            (places, self._answer(self._scoring(symbols, endings)))
-            for symbols, places, endings in groups.values()
-        ]
-        for places, answer in waiting:
-            for place, score in zip(places, answer(), strict=True):
+        answers = self._answers(
+            [
+                Scoring(symbols, endings, self.model.vocabulary_size)
+                for symbols, _, endings in groups.values()
+            ]
+        )
+        for (_, places, _), answer in zip(groups.values(), answers, strict=True):
+            for place, score in zip(places, answer, strict=True):
                 scores[place] = score
         return [score for score in scores if score is not None]
 
@@ -250,57 +264,34 @@ class Engine:
         symbols = [self._symbols(prompt) for prompt in prompts]
         for each in symbols:
             check_length(len(each), 0, self.model)
-        answers = [self._answer(self._embedding(each, pooling)) for each in symbols]
-        rows = [answer() for answer in answers]
-        return np.stack(rows) if rows else np.empty((0, self.model.width), dtype=np.float32)
+        embeddings = np.empty((len(symbols), self.model.width), dtype=np.float32)
+        for at in range(0, len(symbols), _AT_ONCE):
+            part = [Embedding(each, pooling) for each in symbols[at : at + _AT_ONCE]]
+            embeddings[at : at + len(part)] = self._answers(part)
+        return embeddings
 
     def input_gradients(self, requests: Sequence[GradientRequest]) -> list[Gradients]:
         """Losses and their gradients with respect to input embeddings, in order.
 
-        Computed on the caller's thread, beside what the engine writes.
+        Computed beside what the engine writes.
 
         Raises:
             UserError: a request does not fit into the context or into memory, or is malformed.
         """
-        return self._differentiator.gradients(requests)
+        # On a thread that ends with it, and with it its threads of OpenMP; see the scheduler.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(self._differentiator.gradients, requests).result()
 
-    def _scoring(
-        self, prompt: Symbols, endings: Sequence[tuple[int, ...]]
-    ) -> Callable[[Callable[[list[Score]], None], Callable[[BaseException | None], None]], Job]:
-        return lambda answer, end: Scoring(prompt, endings, self.model.vocabulary_size, answer, end)
-
-    def _embedding(
-        self, prompt: Symbols, pooling: Pooling
-    ) -> Callable[[Callable[[Floats], None], Callable[[BaseException | None], None]], Job]:
-        return lambda answer, end: Embedding(prompt, pooling, answer, end)
-
-    def _answer(
-        self,
-        make: Callable[[Callable[[T], None], Callable[[BaseException | None], None]], Job],
-    ) -> Callable[[], T]:
-        """Submit a job that gives one answer; the function returned waits for it."""
-        future: Future[T] = Future()
-        answers: list[T] = []
-
-        def end(error: BaseException | None) -> None:
-            if error is not None:
-                future.set_exception(error)
-            elif answers:
-                future.set_result(answers[0])
-            else:  # stopped before it could answer, its caller having been interrupted
-                future.cancel()
-
-        job = make(answers.append, end)
-        self._scheduler.submit(job)
-
-        def wait() -> T:
-            try:
-                return future.result()
-            except BaseException:
-                job.cancel()  # an interrupted caller
-                raise
-
-        return wait
+    def _answers(self, questions: Sequence[Question[T]]) -> list[T]:
+        """Submit questions and wait for their answers; if one fails, the others are given up."""
+        try:
+            for question in questions:
+                self._scheduler.submit(question)
+            return [question.answer.result() for question in questions]
+        except BaseException:  # KeyboardInterrupt, too: nobody waits any more
+            for question in questions:
+                question.cancel()
+            raise
 
     def _encode(self, text: str) -> list[int]:
         with self._encoding:
@@ -308,7 +299,7 @@ class Engine:
 
     def _symbols(self, prompt: Prompt) -> Symbols:
         if not isinstance(prompt, str):
-            check_pieces(prompt, self.model)
+            check_pieces(prompt, self.model.vocabulary_size, self.model.width)
         return symbols_of(prompt, self._encode, self.tokenizer.end_of_text_id)
 
     def _healed(self, request: Request) -> tuple[Symbols, bytes] | None:

@@ -1,7 +1,7 @@
 """A queue that serves clients in turn."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
 
@@ -48,14 +48,12 @@ class FairQueue(Generic[T]):
             self._clients[client] = items
         return item
 
-    def remove(self, unwanted: Callable[[T], bool]) -> list[T]:
-        """Take out all items that are not wanted any more."""
-        removed = [item for item in self if unwanted(item)]
-        if removed:
-            for client, items in list(self._clients.items()):
-                kept = deque(item for item in items if not unwanted(item))
-                if kept:
-                    self._clients[client] = kept
-                else:
-                    del self._clients[client]
-        return removed
+    def discard(self, item: T) -> bool:
+        """Take an item out; whether it was there."""
+        items = self._clients.get(item.client)
+        if items is None or item not in items:
+            return False
+        items.remove(item)
+        if not items:
+            del self._clients[item.client]
+        return True

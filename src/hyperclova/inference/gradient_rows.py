@@ -21,6 +21,7 @@ import numpy.typing as npt
 from hyperclova.errors import UserError
 from hyperclova.inference.protocol import GradientRequest
 from hyperclova.inference.soft_prompt import SoftPrompt
+from hyperclova.inference.validation import check_id, check_pieces
 
 Integers = npt.NDArray[np.int64]
 
@@ -108,40 +109,28 @@ class RowBuilder:
     def _prompt(
         self, pieces: tuple[str | int | SoftPrompt, ...]
     ) -> tuple[list[int], tuple[tuple[int, SoftPrompt], ...]]:
+        check_pieces(pieces, self._vocabulary_size, self._width)
         ids: list[int] = []
         soft = []
         for piece in pieces:
             if isinstance(piece, str):
                 ids += self._encode(piece)
             elif isinstance(piece, SoftPrompt):
-                if piece.width != self._width:
-                    raise UserError(
-                        f"prompt holds a soft prompt of width {piece.width}, but this model's "
-                        f"embeddings have {self._width}; use one trained for this model"
-                    )
                 soft.append((len(ids), piece))
                 ids += [0] * len(piece)
             else:
-                ids.append(self._checked("prompt", piece))
+                ids.append(piece)
         if not ids:
             raise UserError("prompt is empty; it must hold a token or a soft prompt")
         return ids, tuple(soft)
 
     def _target(self, field: str, target: str | tuple[int, ...]) -> tuple[int, ...]:
-        if isinstance(target, str):
-            tokens = tuple(self._encode(target))
-        else:
-            tokens = tuple(self._checked(field, token) for token in target)
+        tokens = tuple(self._encode(target) if isinstance(target, str) else target)
+        for token in tokens:
+            check_id(field, token, self._vocabulary_size)
         if not tokens:
             raise UserError(f"{field} is empty; it must hold a token")
         return tokens
-
-    def _checked(self, field: str, token: int) -> int:
-        if not 0 <= token < self._vocabulary_size:
-            raise UserError(
-                f"{field} holds token id {token}; ids are from 0 to {self._vocabulary_size - 1}"
-            )
-        return token
 
     def _check_length(self, prompt: int, longest: int) -> None:
         if prompt + longest > self._context_length:

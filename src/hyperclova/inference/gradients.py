@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from hyperclova.errors import UserError
 from hyperclova.inference.gradient_rows import Row, RowBuilder
-from hyperclova.inference.precision import bfloat16_in_hardware, round_linear_layers
 from hyperclova.inference.protocol import GradientRequest, Gradients
 from hyperclova.model import GPT, GPTConfig
 from hyperclova.model.cost import activation_bytes
 from hyperclova.model.directory import load_config, load_model
+from hyperclova.parallel.device import bfloat16_in_hardware
 from hyperclova.tokenizer import Tokenizer
 
 _LOGITS_BYTES = 16 << 20
@@ -112,7 +112,7 @@ class Differentiator:
             exact = torch.promote_types(self.dtype, torch.float32)
             model = load_model(self.directory, exact, self.device).requires_grad_(False)
             if self.dtype != exact:
-                round_linear_layers(model, self.dtype)
+                _round_linear_layers(model, self.dtype)
             self._model = model
         return self._model
 
@@ -208,6 +208,17 @@ def batch_bytes(config: GPTConfig, rows: Sequence[Row], bytes_per_element: int =
     return activation_bytes(config, batch, longest, bytes_per_element) + (
         elements * bytes_per_element
     )
+
+
+def _round_linear_layers(model: nn.Module, dtype: torch.dtype) -> None:
+    """Hold the weights and biases of every ``nn.Linear`` in ``dtype``, in place.
+
+    Embeddings and LayerNorms stay as they are. Run under autocast to ``dtype``, the model then
+    computes as autocast always does, without rounding its matrices anew in every pass.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.to(dtype)
 
 
 def _logits_rows(vocabulary_size: int) -> int:

@@ -2,16 +2,15 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from hyperclova.inference.cache import KeyValues
 from hyperclova.inference.prompt import Symbols
-from hyperclova.inference.protocol import (
-    FinishReason,
-)
+from hyperclova.inference.protocol import FinishReason
 
 MEASURED_ROWS = 64
 """States whose logits are held at once when a prompt is measured."""
@@ -96,3 +95,7 @@ class Job(ABC):
     def read(self, reader: Reader) -> list[Reader]:
         """A reader has come to its end, wishes fulfilled; what is to be read next."""
         return []
+
+
+Failing = Callable[[Sequence[Job]], AbstractContextManager[None]]
+"""Makes a context in which a failure ends the given jobs and nothing else."""

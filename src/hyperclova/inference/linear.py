@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hyperclova.errors import UserError
-from hyperclova.inference.precision import bfloat16_in_hardware
+from hyperclova.parallel.device import bfloat16_in_hardware
 
 _ROWS_HINT = 8  # oneDNN chooses a blocking for this many rows; others run with it, too
 

@@ -195,7 +195,7 @@ class Statistics:
     """What an engine is doing at this moment."""
 
     running: int
-    """Continuations being written."""
+    """Continuations being written and prompts being read."""
     waiting: int
     """Requests that wait for a place."""
     cached_tokens: int

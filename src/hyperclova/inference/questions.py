@@ -1,17 +1,35 @@
 """What may be asked of prompts besides to continue them: scores and embeddings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from hyperclova.inference.jobs import MEASURED_ROWS, Job, OnEnd, Reader, Wish
+from hyperclova.inference.jobs import MEASURED_ROWS, Job, Reader, Wish
 from hyperclova.inference.logprobs import Measured, measure
 from hyperclova.inference.prompt import Symbols
 from hyperclova.inference.protocol import Floats, Pooling, Score
 
+T = TypeVar("T")
 
-class Scoring(Job):
+
+class Question(Job, Generic[T]):
+    """A job with one answer, which :attr:`answer` holds at its end, or the error."""
+
+    def __init__(self) -> None:
+        self.answer: Future[T] = Future()
+        super().__init__(self._conclude)
+
+    def _conclude(self, error: BaseException | None) -> None:
+        if error is not None:
+            self.answer.set_exception(error)
+        elif not self.answer.done():  # stopped: nobody waits for it any more
+            self.answer.cancel()
+
+
+class Scoring(Question[list[Score]]):
     """Continuations of one prompt, each to be scored by itself.
 
     The prompt is read once; each continuation then goes on from it.
@@ -22,13 +40,10 @@ class Scoring(Job):
         prompt: Symbols,
         continuations: Sequence[tuple[int, ...]],
         vocabulary: int,
-        on_scores: Callable[[list[Score]], None],
-        on_end: OnEnd,
     ) -> None:
-        super().__init__(on_end)
+        super().__init__()
         self._prompt, self._continuations = prompt, continuations
         self._vocabulary = vocabulary
-        self._on_scores = on_scores
         self._measured: list[list[Measured]] = [[] for _ in continuations]
         self._readers: dict[Reader, int] = {}
 
@@ -77,7 +92,7 @@ class Scoring(Job):
             del self._readers[reader]
             begun = []
         if not self._readers:
-            self._on_scores(
+            self.answer.set_result(
                 [
                     _score(tokens, measured)
                     for tokens, measured in zip(self._continuations, self._measured, strict=True)
@@ -97,18 +112,12 @@ def _score(tokens: tuple[int, ...], measured: Sequence[Measured]) -> Score:
     return Score(tokens, tuple(logprobs), greedy)
 
 
-class Embedding(Job):
+class Embedding(Question[Floats]):
     """A prompt whose states are wanted."""
 
-    def __init__(
-        self,
-        prompt: Symbols,
-        pooling: Pooling,
-        on_embedding: Callable[[Floats], None],
-        on_end: OnEnd,
-    ) -> None:
-        super().__init__(on_end)
-        self._prompt, self._pooling, self._on_embedding = prompt, pooling, on_embedding
+    def __init__(self, prompt: Symbols, pooling: Pooling) -> None:
+        super().__init__()
+        self._prompt, self._pooling = prompt, pooling
         self._sum: Tensor | None = None
 
     def reader(self) -> Reader | None:
@@ -126,6 +135,6 @@ class Embedding(Job):
     def read(self, reader: Reader) -> list[Reader]:
         assert self._sum is not None
         count = 1 if self._pooling == "last" else len(self._prompt)
-        self._on_embedding((self._sum / count).float().cpu().numpy())
+        self.answer.set_result((self._sum / count).float().cpu().numpy())
         self.end()
         return []

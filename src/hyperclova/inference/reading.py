@@ -1,16 +1,12 @@
 """Prompts on their way into keys and values: what comes from the prefix cache, who reads next."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from hyperclova.inference.cache import BLOCK
-from hyperclova.inference.jobs import Job, Reader, Wish
+from hyperclova.inference.jobs import Failing, Job, Reader, Wish
 from hyperclova.inference.prefix import PrefixCache
-
-Failing = Callable[[Sequence[Job]], AbstractContextManager[None]]
-"""A context in which a failure ends the given jobs and nothing else."""
 
 
 class Reading:

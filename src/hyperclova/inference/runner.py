@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from hyperclova.errors import UserError
 from hyperclova.inference.linear import Int8Linear, PackedLinear, pack
-from hyperclova.inference.precision import bfloat16_in_hardware
 from hyperclova.inference.protocol import Precision
 from hyperclova.model import GPT, GPTConfig
 from hyperclova.model.cost import parameters
 from hyperclova.model.directory import load_config, load_model
 from hyperclova.model.gpt import Attend
+from hyperclova.parallel.device import bfloat16_in_hardware
 
 _WORTH_INT8 = 30_000_000
 """Parameters from which reading the weights takes longer than quantising activations."""

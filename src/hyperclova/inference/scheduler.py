@@ -9,6 +9,7 @@ answered.
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 import torch
@@ -34,26 +35,44 @@ class Scheduler:
     """Owns the model's thread.
 
     Args:
+        load: gives the model; called on that thread, before the constructor returns. Threads of
+            OpenMP belong to the thread that called for them, and where there are more of them than
+            processors they sleep between operations, which made a step twice as long: so nobody
+            but that thread should compute.
         rows: the most choices and prompts worked on at once.
         waiting: the most requests that may wait for a place.
         cache_bytes: memory for keys and values of prompts that may come again.
+
+    Raises whatever ``load`` raises.
     """
 
     def __init__(
-        self, runner: Runner, tokenizer: Tokenizer, rows: int, waiting: int, cache_bytes: int
+        self,
+        load: Callable[[], Runner],
+        tokenizer: Tokenizer,
+        rows: int,
+        waiting: int,
+        cache_bytes: int,
     ) -> None:
-        self._runner, self._tokenizer = runner, tokenizer
         self._rows, self._most_waiting = rows, waiting
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._waiting: FairQueue[Job] = FairQueue()
         self._prefixes = PrefixCache(cache_bytes, self._sequence)
         self._reading = Reading(self._prefixes, self._failing)
-        self._writing = Writing(tokenizer, runner.config.context_length, self._sequence)
         self._lock = threading.Lock()
         self._submitted = 0  # jobs in the inbox or waiting
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="hyperclova-engine", daemon=True)
+        self._ready = threading.Event()
+        loaded: Future[Runner] = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(load, loaded), name="hyperclova-engine", daemon=True
+        )
         self._thread.start()
+        self.runner = loaded.result()
+        self._writing = Writing(
+            tokenizer, self.runner.config.context_length, self._sequence, self._failing
+        )
+        self._ready.set()
 
     def submit(self, job: Job) -> None:
         """Queue a job.
@@ -75,7 +94,7 @@ class Scheduler:
 
     def statistics(self) -> Statistics:
         return Statistics(
-            running=len(self._writing.rows),
+            running=self._rows - self._places(),
             waiting=self._submitted,
             cached_tokens=self._prefixes.tokens,
             cache_bytes=self._prefixes.bytes,
@@ -95,9 +114,16 @@ class Scheduler:
 
     # -- the engine's thread -----------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, load: Callable[[], Runner], loaded: "Future[Runner]") -> None:
+        try:
+            runner = load()
+        except BaseException as error:
+            loaded.set_exception(error)
+            return
         # OpenMP keeps its thread count per thread.
-        torch.set_num_threads(self._runner.threads)
+        torch.set_num_threads(runner.threads)
+        loaded.set_result(runner)
+        self._ready.wait()
         with torch.inference_mode():
             while self._receive():
                 self._drop_unwanted()
@@ -143,13 +169,9 @@ class Scheduler:
     def _forget(self, job: Job) -> None:
         self._writing.forget(job)
         self._reading.forget(job)
-        self._leave_queue(lambda waiting: waiting is job)
-
-    def _leave_queue(self, unwanted: Callable[[Job], bool]) -> None:
-        removed = self._waiting.remove(unwanted)
-        if removed:
+        if self._waiting.discard(job):
             with self._lock:
-                self._submitted -= len(removed)
+                self._submitted -= 1
 
     def _drop_unwanted(self) -> None:
         """End what has been cancelled or is out of time."""
@@ -207,12 +229,11 @@ class Scheduler:
             states = self._forward(rows, reading)
             wishes, finished = self._reading.take(reading, states[len(rows) :])
             if rows:
-                logits = self._runner.project(states[: len(rows)])
+                logits = self.runner.project(states[: len(rows)])
             self._fulfil(wishes)
             for reader in finished:
                 self._finish(reader)
             if rows:
-                # Some may have left meanwhile, their job having failed.
                 self._writing.advance(rows, logits)
 
     def _reserved(self, rows: Sequence[Row]) -> list[Row]:
@@ -241,7 +262,7 @@ class Scheduler:
             positions += range(reader.cache.length, reader.cache.length + count)
             spans.append(Span(reader.cache, count))
         attend = SpanAttention(spans)
-        states = self._runner.states(ids, positions, attend, places, embeddings)
+        states = self.runner.states(ids, positions, attend, places, embeddings)
         attend.advance()
         return states
 
@@ -253,7 +274,7 @@ class Scheduler:
             while end < len(wishes) and rows + len(wishes[end].states) <= _PROJECTED_ROWS:
                 rows += len(wishes[end].states)
                 end += 1
-            logits = self._runner.project(torch.cat([wish.states for wish in wishes[begin:end]]))
+            logits = self.runner.project(torch.cat([wish.states for wish in wishes[begin:end]]))
             for wish in wishes[begin:end]:
                 wish.take(logits[: len(wish.states)])
                 logits = logits[len(wish.states) :]
@@ -268,5 +289,5 @@ class Scheduler:
                 self._begin_choices(job, 1)
 
     def _sequence(self, chunks: Sequence[Chunk], length: int) -> KeyValues:
-        runner = self._runner
+        runner = self.runner
         return KeyValues(runner.config, runner.dtype, runner.device, chunks, length)

@@ -30,22 +30,33 @@ def check_request(request: Request, model: ModelInformation) -> None:
     _check_sampling(request.sampling, model)
 
 
-def check_pieces(pieces: Sequence[str | int | SoftPrompt], model: ModelInformation) -> None:
+def check_pieces(
+    pieces: Sequence[str | int | SoftPrompt], vocabulary_size: int, width: int
+) -> None:
     """Check the pieces of a prompt.
 
     Raises:
         UserError: an id is not in the vocabulary, or a soft prompt belongs to another model.
     """
     for piece in pieces:
-        if not (isinstance(piece, str | SoftPrompt) or 0 <= piece < model.vocabulary_size):
-            raise UserError(
-                f"prompt holds token id {piece}; ids are from 0 to {model.vocabulary_size - 1}"
-            )
-        if isinstance(piece, SoftPrompt) and piece.width != model.width:
-            raise UserError(
-                f"prompt holds a soft prompt of width {piece.width}; the model {model.name} has "
-                f"width {model.width}: it was trained for another model"
-            )
+        if isinstance(piece, SoftPrompt):
+            if piece.width != width:
+                raise UserError(
+                    f"prompt holds a soft prompt of width {piece.width}; the model's embeddings "
+                    f"have width {width}: use one trained for this model"
+                )
+        elif not isinstance(piece, str):
+            check_id("prompt", piece, vocabulary_size)
+
+
+def check_id(field: str, token: int, vocabulary_size: int) -> None:
+    """Check a token id.
+
+    Raises:
+        UserError: it is not in the vocabulary.
+    """
+    if not 0 <= token < vocabulary_size:
+        raise UserError(f"{field} holds token id {token}; ids are from 0 to {vocabulary_size - 1}")
 
 
 def check_length(length: int, max_tokens: int, model: ModelInformation) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from hyperclova.inference.cache import Chunk, KeyValues
 from hyperclova.inference.generation import Generation, Row
 from hyperclova.inference.healing import Constraint, Vocabulary
-from hyperclova.inference.jobs import Job
+from hyperclova.inference.jobs import Failing, Job
 from hyperclova.inference.logprobs import Measured, measure
 from hyperclova.inference.protocol import FinishReason, TokenResult
 from hyperclova.inference.sampling import Chooser, choose
@@ -21,6 +21,7 @@ class Writing:
     Args:
         context_length: of the model.
         sequence: makes keys and values of chunks and a length.
+        failing: for what concerns one job.
     """
 
     def __init__(
@@ -28,9 +29,10 @@ class Writing:
         tokenizer: Tokenizer,
         context_length: int,
         sequence: Callable[[Sequence[Chunk], int], KeyValues],
+        failing: Failing,
     ) -> None:
         self._tokenizer, self._context_length = tokenizer, context_length
-        self._sequence = sequence
+        self._sequence, self._failing = sequence, failing
         self._vocabulary = tokenizer.vocabulary_size
         self._spellings = Vocabulary(tokenizer)
         self.rows: list[Row] = []
@@ -67,25 +69,29 @@ class Writing:
         tokens = choose(logits[:, : self._vocabulary], [row.chooser for row in rows])
         measured = self._measure_choices(rows, logits, tokens)
         for row, token, measurement in zip(rows, tokens, measured, strict=True):
-            if row.job.ended:
-                continue
-            if token == self._tokenizer.end_of_text_id:
-                self._leave(row, *row.writer.finish(), "stop")
-                continue
-            row.last = token
-            self.written += 1
-            if row.chooser.repeats:
-                row.writer.repeat(token)
-                continue
-            row.generated += 1
-            text, results, stopped = row.writer.push(token, measurement)
-            if stopped:
-                self._leave(row, text, results, "stop")
-            elif row.generated == row.limit:
-                rest, more = row.writer.finish()
-                self._leave(row, text + rest, results + more, "length")
-            else:
-                row.emit(text, results, None)
+            # Some may have left meanwhile, their job having failed.
+            if not row.job.ended:
+                with self._failing([row.job]):
+                    self._write(row, token, measurement)
+
+    def _write(self, row: Row, token: int, measured: Measured | None) -> None:
+        if token == self._tokenizer.end_of_text_id:
+            self._leave(row, *row.writer.finish(), "stop")
+            return
+        row.last = token
+        self.written += 1
+        if row.chooser.repeats:
+            row.writer.repeat(token)
+            return
+        row.generated += 1
+        text, results, stopped = row.writer.push(token, measured)
+        if stopped:
+            self._leave(row, text, results, "stop")
+        elif row.generated == row.limit:
+            rest, more = row.writer.finish()
+            self._leave(row, text + rest, results + more, "length")
+        else:
+            row.emit(text, results, None)
 
     def _measure_choices(
         self, rows: Sequence[Row], logits: Tensor, tokens: Sequence[int]
