@@ -155,9 +155,7 @@ def test_soft_prompts_are_read_in_streams(
 ) -> None:
     request = Request((soft(3, 70), "오늘은", 9), 8, Sampling(seed=2), logprobs=1, echo=True)
     assert gather(run(collect(process, request)), 1) == engine.generate([request])[0]
-    with pytest.raises(
-        UserError, match="soft prompt of width 32; the model 작은 모형 has width 64"
-    ):
+    with pytest.raises(UserError, match="width 32; the model's embeddings have width 64"):
         run(collect(process, Request((soft(0, 2, width=32),))))
     with pytest.raises(UserError, match="width 32"):
         run(process.embed([(soft(0, 2, width=32),)]))

@@ -205,7 +205,7 @@ def test_soft_prompts_in_one_batch_are_kept_apart(
 
 def test_another_width_is_refused(long_engine: Engine) -> None:
     other = SoftPrompt(np.zeros((3, 32), dtype=np.float32))
-    message = "soft prompt of width 32; embeddings have width 64: use one trained for this model"
+    message = "soft prompt of width 32; the model's embeddings have width 64: use one trained for"
     asks: list[Callable[[], object]] = [
         lambda: long_engine.generate([Request((5, other, "옛날"))]),
         lambda: long_engine.score_choices((other, 5), ["가"]),
