@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 from hyperclova.tokenizer import Tokenizer
+from random_models import write_random_model
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -48,27 +49,8 @@ def tiny_tokenizer(korean_lines: list[str]) -> Tokenizer:
 def tiny_model_directory(
     tiny_tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A model directory with random weights: 2 layers, width 64, a context of 128 tokens.
-
-    The weights are larger than initial ones, so that its distributions are as uneven as a
-    trained model's and its continuations do not repeat one token.
-    """
-    import torch
-
-    from hyperclova.model import GPT, GPTConfig
-    from hyperclova.model.directory import save_model
-
-    directory = tmp_path_factory.mktemp("models") / "tiny"
-    # Wider than the tokenizer, as vocabularies padded to a round number are.
-    vocabulary = tiny_tokenizer.vocabulary_size + 16
-    model = GPT(GPTConfig(vocabulary, context_length=128, layers=2, width=64, heads=4), seed=7)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.dim() == 2:
-                parameter.mul_(8 if name.startswith("blocks") else 6)
-    save_model(model, directory, end_of_text_id=tiny_tokenizer.end_of_text_id)
-    tiny_tokenizer.save(directory)
-    return directory
+    """A model directory with random weights: 2 layers, width 64, a context of 128 tokens."""
+    return write_random_model(tiny_tokenizer, tmp_path_factory.mktemp("models") / "tiny", 128)
 
 
 @pytest.fixture(scope="session")

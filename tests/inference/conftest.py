@@ -8,8 +8,8 @@ import pytest
 
 from hyperclova.inference import Engine
 from hyperclova.inference.protocol import Chunk, Request
-from hyperclova.model.directory import save_model
 from hyperclova.tokenizer import Tokenizer
+from random_models import write_random_model
 
 
 @pytest.fixture(scope="session")
@@ -19,33 +19,11 @@ def engine(tiny_model_directory: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def write_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Tokenizer, int], Path]:
-    """Writes model directories like ``tiny_model_directory``, with a tokenizer and a context."""
-    import torch
-
-    from hyperclova.model import GPT, GPTConfig
-
-    def write(tokenizer: Tokenizer, context_length: int) -> Path:
-        directory = tmp_path_factory.mktemp("models") / f"context-{context_length}"
-        vocabulary = tokenizer.vocabulary_size + 16
-        model = GPT(GPTConfig(vocabulary, context_length, layers=2, width=64, heads=4), seed=7)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if parameter.dim() == 2:
-                    parameter.mul_(8 if name.startswith("blocks") else 6)
-        save_model(model, directory, end_of_text_id=tokenizer.end_of_text_id)
-        tokenizer.save(directory)
-        return directory
-
-    return write
-
-
-@pytest.fixture(scope="session")
 def long_model_directory(
-    tiny_tokenizer: Tokenizer, write_model: Callable[[Tokenizer, int], Path]
+    tiny_tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A context of 640 tokens: two chunks of keys and values and a half."""
-    return write_model(tiny_tokenizer, 640)
+    return write_random_model(tiny_tokenizer, tmp_path_factory.mktemp("models") / "long", 640)
 
 
 @pytest.fixture(scope="session")

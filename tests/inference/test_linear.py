@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor"),
 ]
 
-SHAPES = [(64, 192), (256, 64), (64, 496), (96, 250), (7, 3), (1, 1), (2052, 33)]
+SHAPES = [(64, 192), (256, 64), (64, 496), (96, 250), (7, 3), (1, 1), (2052, 33), (3072, 64)]
 KINDS = [PackedLinear, Int8Linear]
 
 

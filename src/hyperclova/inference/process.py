@@ -15,10 +15,11 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hyperclova.errors import UserError
 from hyperclova.inference import wire
+from hyperclova.inference.availability import Availability
 from hyperclova.inference.protocol import (
     Chunk,
     EngineBusy,
@@ -27,7 +28,6 @@ from hyperclova.inference.protocol import (
     Floats,
     GradientRequest,
     Gradients,
-    ModelInformation,
     Pooling,
     Precision,
     Prompt,
@@ -36,8 +36,6 @@ from hyperclova.inference.protocol import (
     Statistics,
 )
 
-State = Literal["loading", "ready", "restarting", "failed", "stopped"]
-
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds before a restart; doubles with each death
 _STEADY = 60.0  # seconds of work after which earlier deaths are forgotten
 _FRUITLESS_STARTS = 3  # deaths in a row before the model was ready, after which we give up
@@ -45,7 +43,7 @@ _ERRORS = {"user": UserError, "busy": EngineBusy, "failure": EngineError}
 _FAREWELL = 1.0  # seconds a child may take to end by itself; it has nothing to save
 
 
-class EngineProcess:
+class EngineProcess(Availability):
     """An engine in a child process; belongs to one event loop.
 
     Args:
@@ -69,37 +67,18 @@ class EngineProcess:
         limit: int = 512,
         patience: float = 120.0,
     ) -> None:
+        super().__init__(limit, patience)
         self._directory = Path(directory)
         self._options = ["--rows", str(rows), "--cache-bytes", str(cache_bytes)]
         if name is not None:
             self._options += ["--name", name]
         if precision is not None:
             self._options += ["--precision", precision]
-        self._limit, self._patience = limit, patience
-        self._state: State = "stopped"
-        self._message = "the engine has not been started"
-        self._model: ModelInformation | None = None
-        self._changed = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._child: Process | None = None
         self._calls: dict[int, asyncio.Queue[wire.Message | EngineDied]] = {}
         self._last_call = 0
-        self._under_way = 0
-
-    @property
-    def state(self) -> State:
-        return self._state
-
-    @property
-    def message(self) -> str:
-        """What the state means, in a sentence for people."""
-        return self._message
-
-    @property
-    def model(self) -> ModelInformation | None:
-        """The loaded model; None until it has been loaded for the first time."""
-        return self._model
 
     @property
     def pid(self) -> int | None:
@@ -111,18 +90,6 @@ class EngineProcess:
         if self._supervisor is None:
             self._enter("loading", "the model is loading")
             self._supervisor = asyncio.create_task(self._supervise())
-
-    async def wait_ready(self) -> ModelInformation:
-        """Wait until the model is loaded.
-
-        Raises:
-            EngineDied: it cannot be loaded, or the engine was stopped.
-        """
-        while self._state in ("loading", "restarting"):
-            await self._changed.wait()
-        if self._state != "ready" or self._model is None:
-            raise EngineDied(self._message)
-        return self._model
 
     async def stop(self) -> None:
         """End the child; running streams raise :class:`EngineDied`."""
@@ -203,44 +170,31 @@ class EngineProcess:
 
     async def _call(self, message: wire.Message) -> AsyncGenerator[wire.Message, None]:
         """Send a request and give out the answers to it."""
-        if self._under_way >= self._limit:
-            raise EngineBusy(
-                f"{self._limit} requests are under way, the most at once; try again in a moment"
-            )
-        self._under_way += 1
         self._last_call += 1
         call = self._last_call
-        try:
-            frame = wire.pack({**message, "id": call})
-            await self._connected()
+        frame = wire.pack({**message, "id": call})
+        async with self._place():
             answers = self._calls[call] = asyncio.Queue()
             self._send(frame)
-            while True:
-                answer = await answers.get()
-                if isinstance(answer, EngineDied):
-                    raise answer
-                if answer["type"] == "end":
-                    return
-                if answer["type"] == "error":
-                    raise _ERRORS[answer["kind"]](answer["message"])
-                yield answer
-        finally:
-            self._under_way -= 1
-            # What still stands here when we leave is running in the child for nobody.
-            if self._calls.pop(call, None) is not None:
-                self._send(wire.pack({"type": "cancel", "id": call}))
+            try:
+                while True:
+                    answer = await answers.get()
+                    if isinstance(answer, EngineDied):
+                        raise answer
+                    if answer["type"] == "end":
+                        return
+                    if answer["type"] == "error":
+                        raise _ERRORS[answer["kind"]](answer["message"])
+                    yield answer
+            finally:
+                # What still stands here when we leave is running in the child for nobody.
+                if self._calls.pop(call, None) is not None:
+                    self._send(wire.pack({"type": "cancel", "id": call}))
 
     def _send(self, frame: bytes) -> None:
         # A child that has just died reads no more; its calls are about to be told of it.
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(frame)
-
-    async def _connected(self) -> None:
-        try:
-            async with asyncio.timeout(self._patience):
-                await self.wait_ready()
-        except TimeoutError:
-            raise EngineDied(f"{self._message}; gave up after {self._patience:.0f} s") from None
 
     # -- the child ---------------------------------------------------------------------------------
 
@@ -336,11 +290,6 @@ class EngineProcess:
         calls, self._calls = self._calls, {}
         for answers in calls.values():
             answers.put_nowait(EngineDied(cause))
-
-    def _enter(self, state: State, message: str) -> None:
-        self._state, self._message = state, message
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
 
 
 @dataclass

@@ -84,6 +84,9 @@ async def _merged(
             yield item
     finally:
         writing.cancel()
+        # Room for a last word: an engine that dies at this moment must not wait for a reader.
+        while not queue.empty():
+            queue.get_nowait()
         await asyncio.gather(writing, return_exceptions=True)
 
 

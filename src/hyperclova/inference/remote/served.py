@@ -10,13 +10,11 @@ import contextlib
 from collections.abc import AsyncGenerator
 
 from hyperclova.errors import UserError
-from hyperclova.inference.process import State
+from hyperclova.inference.availability import Availability
 from hyperclova.inference.protocol import (
     Chunk,
-    EngineBusy,
     EngineDied,
     EngineError,
-    ModelInformation,
     Prompt,
     Request,
     Score,
@@ -29,7 +27,7 @@ _WATCH = 15.0  # seconds between looks at a server that is there
 _PATIENCE_OF_ONE = 5.0  # seconds that one request waits for a server that is busy or loading
 
 
-class ServedEngine:
+class ServedEngine(Availability):
     """An engine on a server; belongs to one event loop.
 
     Args:
@@ -50,6 +48,7 @@ class ServedEngine:
         limit: int = 512,
         patience: float = 120.0,
     ) -> None:
+        super().__init__(limit, patience)
         self._engine = AsyncRemoteEngine(
             url,
             name,
@@ -58,46 +57,14 @@ class ServedEngine:
             timeout=timeout,
             patience=_PATIENCE_OF_ONE,
         )
-        self._limit, self._patience = limit, patience
-        self._state: State = "stopped"
-        self._message = "the engine has not been started"
-        self._model: ModelInformation | None = None
-        self._changed = asyncio.Event()
         self._doubted = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
-        self._under_way = 0
-
-    @property
-    def state(self) -> State:
-        return self._state
-
-    @property
-    def message(self) -> str:
-        """What the state means, in a sentence for people."""
-        return self._message
-
-    @property
-    def model(self) -> ModelInformation | None:
-        """What the server told of the model; None until it has been reached for the first time."""
-        return self._model
 
     async def start(self) -> None:
         """Look for the server and return at once; requests wait until it is there."""
         if self._watcher is None:
             self._enter("loading", f"looking for {self._engine.address}")
             self._watcher = asyncio.create_task(self._watch())
-
-    async def wait_ready(self) -> ModelInformation:
-        """Wait until the server is there.
-
-        Raises:
-            EngineDied: it refuses, or the engine was stopped.
-        """
-        while self._state in ("loading", "restarting"):
-            await self._changed.wait()
-        if self._state != "ready" or self._model is None:
-            raise EngineDied(self._message)
-        return self._model
 
     async def stop(self) -> None:
         """Leave the server; running streams raise :class:`EngineDied`."""
@@ -139,24 +106,12 @@ class ServedEngine:
 
     @contextlib.asynccontextmanager
     async def _call(self) -> AsyncGenerator[AsyncRemoteEngine, None]:
-        if self._under_way >= self._limit:
-            raise EngineBusy(
-                f"{self._limit} requests are under way, the most at once; try again in a moment"
-            )
-        self._under_way += 1
         try:
-            try:
-                async with asyncio.timeout(self._patience):
-                    await self.wait_ready()
-            except TimeoutError:
-                text = f"{self._message}; gave up after {self._patience:.0f} s"
-                raise EngineDied(text) from None
-            yield self._engine
+            async with self._place():
+                yield self._engine
         except EngineDied:
             self._doubted.set()  # perhaps it was only this one; the watcher finds out
             raise
-        finally:
-            self._under_way -= 1
 
     async def _watch(self) -> None:
         """Look at the server again and again, and at once when a request saw it die."""
@@ -180,8 +135,3 @@ class ServedEngine:
             else:
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _LONGEST_DELAY)
-
-    def _enter(self, state: State, message: str) -> None:
-        self._state, self._message = state, message
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
