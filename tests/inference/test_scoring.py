@@ -1,6 +1,6 @@
 """Scores of continuations and embeddings of prompts are those of a plain forward pass."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from hyperclova.inference import Engine
 from hyperclova.inference.protocol import Request, Score
 from hyperclova.model import GPT
 from hyperclova.model.directory import load_model
-from hyperclova.tokenizer import Tokenizer
 from hyperclova.tokenizer.train import train
+from random_models import write_random_model
 
 STORY = "옛날 옛적에 깊은 산골 마을에 마음씨 착한 나무꾼이 홀어머니를 모시고 살았습니다. "
 ENDINGS = (
@@ -146,17 +146,17 @@ def test_a_merge_over_the_boundary_is_not_scored(long_engine: Engine, plain: GPT
 
 
 def test_prompts_with_other_ids_before_other_continuations(
-    korean_lines: list[str], write_model: Callable[[Tokenizer, int], Path]
+    korean_lines: list[str], tmp_path: Path
 ) -> None:
     """A word that the prompt leaves open may be cut into tokens in another way as soon as it goes
     on; each continuation is scored behind the ids that stand before it in the joined text."""
     prompt, endings = "산을 넘어", ["간다.", " 갔다", "오고,", "", "서 왔다"]
-    directory = write_model(train(korean_lines, vocabulary_size=800), 128)
+    tokenizer = train(korean_lines, vocabulary_size=800)
+    directory = write_random_model(tokenizer, tmp_path / "model", 128)
     plain = load_model(directory)
     with Engine(directory) as engine:
         scores = engine.score_choices(prompt, endings)
         assert scores == [engine.score(prompt, ending) for ending in endings]
-        tokenizer = engine.tokenizer
     ways = set()
     for score, ending in zip(scores, endings, strict=True):
         joined = tuple(tokenizer.encode(prompt + ending))

@@ -121,6 +121,14 @@ def starts_of_characters(data: bytes) -> list[int]:
     return starts
 
 
+def test_bytes_of_a_surrogate_are_characters_of_their_own(tiny_tokenizer: Tokenizer) -> None:
+    ids = {tiny_tokenizer.token_bytes(each): each for each in range(tiny_tokenizer.vocabulary_size)}
+    pieces = [ids[bytes([byte])] for byte in (0xED, 0xA1, 0x80, 0x21)]
+    written, results, _ = write(tiny_tokenizer, pieces, [])
+    assert written == "\ufffd\ufffd\ufffd!"
+    assert [result.offset for result in results] == [0, 1, 2, 3]
+
+
 @given(data=st.data())
 def test_broken_utf8_reads_as_decoded_at_once(
     tiny_tokenizer: Tokenizer, data: st.DataObject

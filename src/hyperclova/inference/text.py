@@ -130,7 +130,7 @@ class Writer:
 
     def _result(self, token: int, measured: Measured) -> TokenResult:
         # Its first byte either goes on with the unfinished character, which will stand at
-        # `decoded`, or breaks it off: then U+FFFD stands there and the token begins behind it.
+        # `decoded`, or breaks it off: then U+FFFD stand there and the token begins behind them.
         broken = self._tail.broken_by(self._tokenizer.token_bytes(token))
         top = tuple(
             TokenLogprob(rival, token_text(self._tokenizer, rival), logprob)
@@ -164,13 +164,14 @@ class _Tail:
     def push(self, data: bytes) -> None:
         self._decoder.decode(data)
 
-    def broken_by(self, data: bytes) -> bool:
-        """Whether ``data`` cannot follow the unfinished character."""
+    def broken_by(self, data: bytes) -> int:
+        """How many U+FFFD the unfinished character turns into if ``data`` follows; 0 if ``data``
+        goes on with it.
+
+        The incremental decoder holds back the beginning of a surrogate, which nothing can finish
+        and whose every byte will be one; so it is not asked.
+        """
         tail, _ = self._decoder.getstate()
         if not tail or not data:
-            return False
-        try:
-            codecs.utf_8_decode(tail + data[:1], "strict", False)
-        except UnicodeDecodeError:
-            return True
-        return False
+            return 0
+        return len((tail + data[:1]).decode(errors="replace")) - 1
