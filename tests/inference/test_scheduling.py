@@ -395,7 +395,7 @@ def test_a_request_that_waits_is_dropped(
 
 def test_deadlines_are_seconds_from_submission(open_engine: Open, endlessly: Endlessly) -> None:
     engine = open_engine(rows=1)
-    with engine.stream(endlessly(n=100_000)) as stream:
+    with engine.stream(endlessly(n=4096)) as stream:
         next(stream)
         (late,) = engine.generate([endlessly(max_tokens=3, deadline=0.1)])
     assert [choice.finish_reason for choice in late.choices] == ["deadline"]
@@ -423,7 +423,7 @@ def test_a_caller_who_is_interrupted_leaves_the_engine_well(
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        with engine.stream(endlessly(n=100_000)) as stream:
+        with engine.stream(endlessly(n=4096)) as stream:
             next(stream)
             for ask in (
                 lambda: engine.score("옛날", " 옛적에"),
@@ -515,6 +515,127 @@ def test_a_listener_that_fails_when_its_request_is_dropped_harms_nobody(
     assert str(events.errors.pop("fails")) == "Event loop is closed"
     assert events.errors == {"other": None}
     assert (engine.statistics().running, engine.statistics().waiting) == (0, 0)
+
+
+MOMENTS: dict[str, Callable[[Chunk], bool]] = {
+    "the echo": lambda chunk: bool(chunk.text) and not chunk.completion_tokens,
+    "the first token": lambda chunk: chunk.completion_tokens == 1,
+    "a token of another choice": lambda chunk: (chunk.choice, chunk.completion_tokens) == (2, 5),
+    "the end of a choice": lambda chunk: (chunk.choice, chunk.finish_reason) == (0, "length"),
+    "the end of the last one": lambda chunk: (chunk.choice, chunk.finish_reason) == (3, "length"),
+}
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, StopIteration])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_listener_that_fails_ends_its_own_request_alone(
+    open_engine: Open,
+    between_steps: BetweenSteps,
+    endlessly: Endlessly,
+    moment: str,
+    error: type[BaseException],
+) -> None:
+    """Beside it others are written, read, embedded, and wait."""
+    engine = open_engine(rows=6, cache_bytes=0)
+    others = {
+        "two": endlessly(prompt(21, 1), 8, n=2, echo=True),
+        "read": endlessly(prompt(400, 2), 4),
+        "waits": endlessly(prompt(9, 3), 8, n=3, logprobs=1),
+    }
+    expected = {name: engine.generate([other])[0] for name, other in others.items()}
+    events = Events()
+    raised: list[BaseException] = []
+
+    def watch(name: str, chunk: Chunk) -> None:
+        if name == "fails" and MOMENTS[moment](chunk):
+            raised.append(error("no longer listening"))
+            raise raised[-1]
+
+    def submit() -> None:
+        events.submit(engine, "fails", endlessly(prompt(30, 4), 8, n=4, echo=True))
+        for name, other in others.items():
+            events.submit(engine, name, other)
+
+    events.watch = watch
+    between_steps(engine, submit)
+    events.wait()
+    assert len(raised) == 1
+    assert events.errors.pop("fails") is raised[0]
+    assert events.names().count("fails.") == 1
+    assert set(events.errors.values()) == {None}
+    for name, other in others.items():
+        assert events.completion(name, other.n) == expected[name]
+    assert (engine.statistics().running, engine.statistics().waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+@pytest.mark.parametrize("way", ["done", "cancelled", "deadline", "failed", "waiting"])
+def test_a_listener_that_fails_when_told_of_the_end_harms_nobody(
+    open_engine: Open,
+    between_steps: BetweenSteps,
+    endlessly: Endlessly,
+    caplog: pytest.LogCaptureFixture,
+    way: str,
+    error: type[BaseException],
+) -> None:
+    engine = open_engine(rows=1 if way == "waiting" else 3)
+    other = endlessly(prompt(20, 1), 12)
+    (expected,) = engine.generate([other])
+    events = Events()
+    jobs: dict[str, Job] = {}
+    ends: list[BaseException | None] = []
+
+    def chunk(chunk: Chunk) -> None:
+        if way == "failed" and chunk.completion_tokens == 3:
+            raise RuntimeError("no longer listening")
+
+    def end(cause: BaseException | None) -> None:
+        ends.append(cause)
+        raise error("Event loop is closed")
+
+    def watch(name: str, chunk: Chunk) -> None:
+        if chunk.completion_tokens == 5:
+            if way in ("cancelled", "waiting"):
+                jobs["fails"].cancel()
+            elif way == "deadline":
+                expire(jobs["fails"])
+
+    def submit() -> None:
+        events.submit(engine, "other", other)
+        jobs["fails"] = engine.submit(
+            endlessly(max_tokens=6 if way == "done" else 600, n=2), chunk, end
+        )
+
+    events.watch = watch
+    between_steps(engine, submit)
+    events.wait()
+    assert len(ends) == 1
+    assert (str(ends[0]) == "no longer listening") if way == "failed" else ends[0] is None
+    assert events.errors == {"other": None}
+    assert events.completion("other") == expected
+    assert "Event loop is closed" in caplog.text
+    assert engine.generate([other]) == [expected]
+    assert (engine.statistics().running, engine.statistics().waiting) == (0, 0)
+
+
+def test_closing_tells_everybody_although_one_does_not_listen(
+    open_engine: Open, endlessly: Endlessly
+) -> None:
+    engine = open_engine(rows=2)
+    events = Events()
+
+    def end(cause: BaseException | None) -> None:
+        raise SystemExit
+
+    events.watch = lambda name, chunk: started.set()
+    started = threading.Event()
+    for _ in range(2):
+        engine.submit(endlessly(), lambda _: started.set(), end)
+    events.submit(engine, "waits", endlessly())
+    assert started.wait(60)
+    engine.close()
+    events.wait()
+    assert str(events.errors["waits"]) == "the engine was closed"
 
 
 # -- memory ----------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What the scheduler works on: prompts to continue, to score, to embed."""
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,6 +12,8 @@ from torch import Tensor
 from hyperclova.inference.cache import KeyValues
 from hyperclova.inference.prompt import Symbols
 from hyperclova.inference.protocol import FinishReason
+
+logger = logging.getLogger(__name__)
 
 MEASURED_ROWS = 64
 """States whose logits are held at once when a prompt is measured."""
@@ -76,9 +79,15 @@ class Job(ABC):
         return self.expires is not None and time.monotonic() >= self.expires
 
     def end(self, error: BaseException | None = None) -> None:
-        if not self.ended:
-            self.ended = True
+        """Tell whoever waits that this is over; what goes wrong with that goes into the log."""
+        if self.ended:
+            return
+        self.ended = True
+        try:
             self._on_end(error)
+        except BaseException:
+            # There is nobody left to tell, and the thread is everybody's.
+            logger.exception("on_end of a request raised")
 
     def stop(self, reason: FinishReason) -> None:
         """End early, telling whoever waits what there is to tell."""

@@ -148,10 +148,10 @@ class Scheduler:
 
     @contextmanager
     def _failing(self, jobs: Sequence[Job]) -> Iterator[None]:
-        """A failure within (memory, for instance) ends these jobs and nothing else."""
+        """A failure within (memory, a callback that raises) ends these jobs and nothing else."""
         try:
             yield
-        except Exception as error:
+        except BaseException as error:  # SystemExit, too, which would end the thread of all others
             for job in jobs:
                 self._forget(job)
                 job.end(error)
@@ -281,8 +281,10 @@ class Scheduler:
             begin = end
 
     def _finish(self, reader: Reader) -> None:
-        self._reading.readers.remove(reader)
         job = reader.job
+        if job.ended:  # with another of its readers
+            return
+        self._reading.readers.remove(reader)
         with self._failing([job]):
             self._reading.readers += job.read(reader)
             if isinstance(job, Generation):
