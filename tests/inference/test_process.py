@@ -37,7 +37,7 @@ T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
 
 # More continuations than any test waits for; only cancelling ends it.
-ENDLESS = Request("옛날 옛적에", max_tokens=100, n=5000)
+ENDLESS = Request("옛날 옛적에", max_tokens=100, n=4096)
 SHORT = Request("오늘 아침에는", 12, Sampling(seed=4), n=2, logprobs=2, echo=True)
 
 
@@ -252,6 +252,29 @@ def test_leaving_a_stream_frees_its_rows(process: EngineProcess, run: Run[Any], 
             with pytest.raises(asyncio.CancelledError):
                 await task
         # Endless requests take all rows, so this comes to an end only if they are gone.
+        assert (await collect(process, SHORT))[-1].finish_reason
+
+    run(leave())
+
+
+@pytest.mark.parametrize("kind", ["embed", "score_choices"])
+def test_leaving_a_question_ends_its_work(process: EngineProcess, run: Run[Any], kind: str) -> None:
+    async def leave() -> None:
+        before = (await process.statistics()).read_tokens
+        question: Coroutine[Any, Any, Any]
+        if kind == "embed":
+            question = process.embed([(7,) * 100] * 20_000)
+        else:
+            question = process.score_choices((7,) * 100, [" 옛적에 호랑이가"] * 20_000)
+        task = asyncio.create_task(question)
+        while (await process.statistics()).read_tokens == before:
+            assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        while (statistics := await process.statistics()).running or statistics.waiting:
+            pass
+        assert statistics.read_tokens - before < 60_000
         assert (await collect(process, SHORT))[-1].finish_reason
 
     run(leave())

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import traceback
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -147,6 +147,7 @@ class _Service:
         self._engine, self._connection = engine, connection
         self._jobs: dict[int, Job] = {}
         self._questions: dict[int, Future[None]] = {}
+        """Each ends when its answer is no longer wanted."""
         self._answerers = ThreadPoolExecutor(_ANSWERERS)
 
     def run(self) -> NoReturn:
@@ -163,9 +164,8 @@ class _Service:
                 case "cancel":
                     self._cancel(call)
                 case _:
-                    question = self._answerers.submit(self._answer, call, message)
-                    self._questions[call] = question
-                    question.add_done_callback(partial(self._answered, call))
+                    given_up = self._questions[call] = Future()
+                    self._answerers.submit(self._answer, call, message, given_up)
 
     def _stream(self, call: int, message: wire.Message) -> None:
         try:
@@ -185,32 +185,36 @@ class _Service:
         # Either may have ended while the message was on its way.
         if job := self._jobs.get(call):
             job.cancel()
-        elif question := self._questions.get(call):
-            question.cancel()  # one that has begun is answered to its end, for nobody
+        elif given_up := self._questions.get(call):
+            given_up.cancel()
 
-    def _answered(self, call: int, _: Future[None]) -> None:
-        del self._questions[call]
-
-    def _answer(self, call: int, message: wire.Message) -> None:
+    def _answer(self, call: int, message: wire.Message, given_up: "Future[None]") -> None:
         try:
-            answer = self._find(message)
+            if given_up.done():
+                return
+            answer = self._find(message, given_up)
+        except CancelledError:  # nobody waits for its end either
+            return
         except Exception as error:
             self._end(call, error)
         else:
             self._connection.send({"type": "answer", "id": call, "answer": answer})
             self._end(call, None)
+        finally:
+            del self._questions[call]
 
-    def _find(self, message: wire.Message) -> Any:
+    def _find(self, message: wire.Message, given_up: "Future[None]") -> Any:
         engine = self._engine
         match message["type"]:
             case "score":
                 prompt = wire.prompt_from_plain(message["prompt"])
-                scores = engine.score_choices(prompt, message["continuations"])
+                scores = engine.score_choices(prompt, message["continuations"], given_up=given_up)
                 return [wire.score_to_plain(score) for score in scores]
             case "embed":
                 prompts = [wire.prompt_from_plain(prompt) for prompt in message["prompts"]]
-                return wire.array_to_plain(engine.embed(prompts, message["pooling"]))
-            case "gradients":
+                states = engine.embed(prompts, message["pooling"], given_up=given_up)
+                return wire.array_to_plain(states)
+            case "gradients":  # computed to their end, though perhaps for nobody
                 requests = [wire.gradient_request_from_plain(each) for each in message["requests"]]
                 return [wire.gradients_to_plain(each) for each in engine.input_gradients(requests)]
             case kind:

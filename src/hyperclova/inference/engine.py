@@ -1,22 +1,22 @@
 """The engine in this process: text in, text out."""
 
 import contextlib
-import queue
 import secrets
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
 
 from hyperclova.errors import UserError
-from hyperclova.inference.gather import gather
+from hyperclova.inference.answers import answers
+from hyperclova.inference.chunk_stream import ChunkStream
+from hyperclova.inference.gather import Gatherer
 from hyperclova.inference.generation import Generation
 from hyperclova.inference.gradients import Differentiator
 from hyperclova.inference.healing import heal, helps
@@ -37,7 +37,7 @@ from hyperclova.inference.protocol import (
     Score,
     Statistics,
 )
-from hyperclova.inference.questions import Embedding, Question, Scoring
+from hyperclova.inference.questions import Embedding, Scoring
 from hyperclova.inference.runner import Runner
 from hyperclova.inference.scheduler import Scheduler
 from hyperclova.inference.soft_prompt import SoftPrompt
@@ -45,9 +45,7 @@ from hyperclova.inference.validation import check_length, check_pieces, check_re
 from hyperclova.model.directory import WEIGHTS, load_config
 from hyperclova.tokenizer import Tokenizer
 
-T = TypeVar("T")
-
-_AT_ONCE = 256  # requests of one call that wait at once; the others' turns come in between
+_AHEAD = 64  # pieces of one call that wait at once, so that what it asks for never runs dry
 _SAMPLING_OPTIONS = frozenset(field.name for field in fields(Sampling))
 
 
@@ -110,6 +108,8 @@ class Engine:
             width=config.width,
             precision=runner.precision,
         )
+        # However long a call's list is, it leaves half of the places to wait to others.
+        self._at_once = max(1, min(rows + _AHEAD, waiting // 2))
         self._encoding = threading.Lock()  # the morpheme analyser is not made for many threads
         self._differentiator = Differentiator(
             directory, self.tokenizer, device=runner.device, encoding=self._encoding
@@ -152,17 +152,9 @@ class Engine:
             return self.generate([_request(requests, options)])[0]
         if options:
             raise TypeError("options belong into the requests of a batch")
-        completions = []
-        for at in range(0, len(requests), _AT_ONCE):
-            part = requests[at : at + _AT_ONCE]
-            with contextlib.ExitStack() as streams:
-                opened = [streams.enter_context(self.stream(request)) for request in part]
-                completions += [
-                    gather(stream, request.n) for stream, request in zip(opened, part, strict=True)
-                ]
-        return completions
+        return answers(self._completing(requests), self._scheduler, self._at_once)
 
-    def stream(self, prompt: str | Request, **options: Any) -> "ChunkStream":
+    def stream(self, prompt: str | Request, **options: Any) -> ChunkStream:
         """Continue a prompt and give out chunks as they are written.
 
         The work begins at once; closing the iterator stops it and frees its place.
@@ -188,21 +180,7 @@ class Engine:
             UserError: as for :meth:`generate`.
             EngineBusy: too many requests are waiting.
         """
-        check_request(request, self.model)
-        prompt = self._symbols(request.prompt)
-        check_length(len(prompt), request.max_tokens, self.model)
-        healed = self._healed(request)
-        seed = request.sampling.seed
-        job = Generation(
-            request,
-            healed[0] if healed else prompt,
-            secrets.randbits(63) if seed is None else seed,
-            self.model.vocabulary_size,
-            on_chunk,
-            on_end,
-            prompt_tokens=len(prompt) - prompt.added,
-            remainder=healed[1] if healed else b"",
-        )
+        job = self._generation(request, on_chunk, on_end)
         self._scheduler.submit(job)
         return job
 
@@ -220,55 +198,69 @@ class Engine:
         """
         return self.score_choices(prompt, [continuation])[0]
 
-    def score_choices(self, prompt: Prompt, continuations: Sequence[str]) -> list[Score]:
+    def score_choices(
+        self,
+        prompt: Prompt,
+        continuations: Sequence[str],
+        *,
+        given_up: "Future[None] | None" = None,
+    ) -> list[Score]:
         """How likely each of several continuations is after the same prompt.
 
         Each score is the one that :meth:`score` gives; the prompt is read once, and the
         continuations go on from it in one pass.
 
+        Args:
+            given_up: its end, from another thread, ends the call and its work.
+
         Raises:
             UserError: the prompt and a continuation do not fit into the context.
             EngineBusy: too many requests are waiting.
+            CancelledError: the call was given up.
         """
         # A tokenizer that looks at whole words may give a prompt other ids before another
         # continuation; there are as many prompts to be read as there are ways to begin.
         groups: dict[tuple[object, ...], tuple[Symbols, list[int], list[tuple[int, ...]]]] = {}
         for index, continuation in enumerate(continuations):
-            symbols, tokens = self._joined(prompt, continuation)
-            check_length(len(symbols) + len(tokens), 0, self.model)
+            with _named("continuations", index, len(continuations)):
+                symbols, tokens = self._joined(prompt, continuation)
+                check_length(len(symbols) + len(tokens), 0, self.model)
             _, places, endings = groups.setdefault(symbols.sequence, (symbols, [], []))
             places.append(index)
             endings.append(tokens)
         scores: list[Score | None] = [None] * len(continuations)
-        answers = self._answers(
-            [
-                Scoring(symbols, endings, self.model.vocabulary_size)
-                for symbols, _, endings in groups.values()
-            ]
-        )
-        for (_, places, _), answer in zip(groups.values(), answers, strict=True):
-            for place, score in zip(places, answer, strict=True):
+        scorings = [
+            Scoring(symbols, endings, self.model.vocabulary_size)
+            for symbols, _, endings in groups.values()
+        ]
+        work = [(scoring, scoring.answer) for scoring in scorings]
+        answered = answers(work, self._scheduler, self._at_once, given_up)
+        for (_, places, _), found in zip(groups.values(), answered, strict=True):
+            for place, score in zip(places, found, strict=True):
                 scores[place] = score
         return [score for score in scores if score is not None]
 
-    def embed(self, prompts: Sequence[Prompt], pooling: Pooling = "mean") -> Floats:
+    def embed(
+        self,
+        prompts: Sequence[Prompt],
+        pooling: Pooling = "mean",
+        *,
+        given_up: "Future[None] | None" = None,
+    ) -> Floats:
         """The states behind the last layer's norm ``(prompts, width)``.
 
         Args:
             pooling: the mean over all positions, or the last one's state.
+            given_up: its end, from another thread, ends the call and its work.
 
         Raises:
             UserError: a prompt does not fit into the context.
             EngineBusy: too many requests are waiting.
+            CancelledError: the call was given up.
         """
-        symbols = [self._symbols(prompt) for prompt in prompts]
-        for each in symbols:
-            check_length(len(each), 0, self.model)
-        embeddings = np.empty((len(symbols), self.model.width), dtype=np.float32)
-        for at in range(0, len(symbols), _AT_ONCE):
-            part = [Embedding(each, pooling) for each in symbols[at : at + _AT_ONCE]]
-            embeddings[at : at + len(part)] = self._answers(part)
-        return embeddings
+        work = self._embedding(prompts, pooling)
+        found = answers(work, self._scheduler, self._at_once, given_up)
+        return np.stack(found) if found else np.empty((0, self.model.width), dtype=np.float32)
 
     def input_gradients(self, requests: Sequence[GradientRequest]) -> list[Gradients]:
         """Losses and their gradients with respect to input embeddings, in order.
@@ -282,16 +274,46 @@ class Engine:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(self._differentiator.gradients, requests).result()
 
-    def _answers(self, questions: Sequence[Question[T]]) -> list[T]:
-        """Submit questions and wait for their answers; if one fails, the others are given up."""
-        try:
-            for question in questions:
-                self._scheduler.submit(question)
-            return [question.answer.result() for question in questions]
-        except BaseException:  # KeyboardInterrupt, too: nobody waits any more
-            for question in questions:
-                question.cancel()
-            raise
+    def _generation(
+        self,
+        request: Request,
+        on_chunk: Callable[[Chunk], None],
+        on_end: Callable[[BaseException | None], None],
+    ) -> Generation:
+        check_request(request, self.model)
+        prompt = self._symbols(request.prompt)
+        check_length(len(prompt), request.max_tokens, self.model)
+        healed = self._healed(request)
+        seed = request.sampling.seed
+        return Generation(
+            request,
+            healed[0] if healed else prompt,
+            secrets.randbits(63) if seed is None else seed,
+            self.model.vocabulary_size,
+            on_chunk,
+            on_end,
+            prompt_tokens=len(prompt) - prompt.added,
+            remainder=healed[1] if healed else b"",
+        )
+
+    def _completing(
+        self, requests: Sequence[Request]
+    ) -> Iterator[tuple[Generation, "Future[Completion]"]]:
+        for number, request in enumerate(requests):
+            with _named("requests", number, len(requests)):
+                completing = _Completing(request.n)
+                job = self._generation(request, completing.gatherer.add, completing.end)
+            yield job, completing.answer
+
+    def _embedding(
+        self, prompts: Sequence[Prompt], pooling: Pooling
+    ) -> Iterator[tuple[Embedding, "Future[Floats]"]]:
+        for number, prompt in enumerate(prompts):
+            with _named("prompts", number, len(prompts)):
+                symbols = self._symbols(prompt)
+                check_length(len(symbols), 0, self.model)
+            embedding = Embedding(symbols, pooling)
+            yield embedding, embedding.answer
 
     def _encode(self, text: str) -> list[int]:
         with self._encoding:
@@ -335,53 +357,29 @@ class Engine:
         return self._symbols(prompt), tuple(self._encode(continuation))
 
 
-class ChunkStream(Iterator[Chunk]):
-    """Chunks of one request. ``close()``, leaving ``with`` or dropping it stops the work."""
+class _Completing:
+    """Gathers what is written for one request into its answer."""
 
-    def __init__(
-        self,
-        start: Callable[[Callable[[Chunk], None], Callable[[BaseException | None], None]], Job],
-    ) -> None:
-        self._events: queue.SimpleQueue[Chunk | _End] = queue.SimpleQueue()
-        events = self._events
-        self._done = False
-        self._job = start(events.put, lambda error: events.put(_End(error)))
+    def __init__(self, n: int) -> None:
+        self.gatherer = Gatherer(n)
+        self.answer: Future[Completion] = Future()
 
-    def __next__(self) -> Chunk:
-        if self._done:
-            raise StopIteration
-        event = self._events.get()
-        if isinstance(event, Chunk):
-            return event
-        self._done = True
-        if event.error is not None:
-            raise event.error
-        raise StopIteration
-
-    def close(self) -> None:
-        """Stop the work and free its place; harmless at the end."""
-        self._done = True
-        self._job.cancel()
-
-    def __enter__(self) -> "ChunkStream":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_job"):  # not if the request was refused
-            self._job.cancel()
+    def end(self, error: BaseException | None) -> None:
+        if error is None:
+            self.answer.set_result(self.gatherer.completion())
+        else:
+            self.answer.set_exception(error)
 
 
-class _End:
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
+@contextlib.contextmanager
+def _named(name: str, number: int, count: int) -> Iterator[None]:
+    """Say which one of several was refused."""
+    try:
+        yield
+    except UserError as error:
+        if count == 1:
+            raise
+        raise UserError(f"{name}[{number}]: {error}") from None
 
 
 def _request(prompt: str, options: dict[str, Any]) -> Request:

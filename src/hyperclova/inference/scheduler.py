@@ -15,7 +15,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from hyperclova.inference.cache import BLOCK, Chunk, KeyValues, Span, SpanAttention
+from hyperclova.inference.attention import Span, SpanAttention
+from hyperclova.inference.cache import BLOCK, Chunk, KeyValues
 from hyperclova.inference.fair import FairQueue
 from hyperclova.inference.generation import Generation, Row
 from hyperclova.inference.jobs import Job, Reader, Wish
@@ -61,6 +62,7 @@ class Scheduler:
         self._reading = Reading(self._prefixes, self._failing)
         self._lock = threading.Lock()
         self._submitted = 0  # jobs in the inbox or waiting
+        self._want_room: list[Callable[[], None]] = []
         self._closed = False
         self._ready = threading.Event()
         loaded: Future[Runner] = Future()
@@ -92,6 +94,15 @@ class Scheduler:
             self._submitted += 1
             self._inbox.put(job)
 
+    def when_room(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` once, on whatever thread, as soon as there is room for a job or the
+        scheduler is closed. It must not block, and others may be faster."""
+        with self._lock:
+            if self._submitted >= self._most_waiting and not self._closed:
+                self._want_room.append(tell)
+                return
+        tell()
+
     def statistics(self) -> Statistics:
         return Statistics(
             running=self._rows - self._places(),
@@ -109,6 +120,9 @@ class Scheduler:
             if not self._closed:
                 self._closed = True
                 self._inbox.put(None)
+            told, self._want_room = self._want_room, []
+        for tell in told:
+            tell()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -170,8 +184,17 @@ class Scheduler:
         self._writing.forget(job)
         self._reading.forget(job)
         if self._waiting.discard(job):
-            with self._lock:
-                self._submitted -= 1
+            self._left_queue()
+
+    def _left_queue(self) -> None:
+        """A job waits no longer."""
+        told: list[Callable[[], None]] = []
+        with self._lock:
+            self._submitted -= 1
+            if self._submitted < self._most_waiting:
+                told, self._want_room = self._want_room, []
+        for tell in told:
+            tell()
 
     def _drop_unwanted(self) -> None:
         """End what has been cancelled or is out of time."""
@@ -198,24 +221,23 @@ class Scheduler:
         """Let jobs, or further choices of jobs whose prompt has been read, take free places."""
         while self._places() > 0 and len(self._waiting):
             job = self._waiting.pop()
-            with self._lock:
-                self._submitted -= 1
+            self._left_queue()
             with self._failing([job]):
                 if isinstance(job, Generation) and job.begun:
-                    self._begin_choices(job, 1)
+                    self._begin_choice(job)
                 elif reader := job.reader():
                     self._reading.readers.append(reader)
                 else:
                     assert isinstance(job, Generation)
-                    self._begin_choices(job, job.request.n)
+                    self._begin_choice(job)
 
-    def _begin_choices(self, job: Generation, count: int) -> None:
-        """Begin writing choices of a prompt that has been read; the rest waits its turn."""
-        if job.begun + count < job.request.n:
+    def _begin_choice(self, job: Generation) -> None:
+        """Begin writing a choice of a prompt that has been read; the rest waits its turn."""
+        if job.begun + 1 < job.request.n:
             with self._lock:
                 self._submitted += 1
             self._waiting.push(job)
-        self._writing.begin(job, count)
+        self._writing.begin(job)
 
     # -- a step ------------------------------------------------------------------------------------
 
@@ -288,7 +310,7 @@ class Scheduler:
         with self._failing([job]):
             self._reading.readers += job.read(reader)
             if isinstance(job, Generation):
-                self._begin_choices(job, 1)
+                self._begin_choice(job)
 
     def _sequence(self, chunks: Sequence[Chunk], length: int) -> KeyValues:
         runner = self.runner

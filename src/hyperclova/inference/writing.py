@@ -51,17 +51,15 @@ class Writing:
         for row in [row for row in self.rows if row.job is job]:
             self._leave(row, *row.writer.finish(), reason)
 
-    def begin(self, job: Generation, count: int) -> None:
-        """Begin the next choices of a prompt that has been read."""
-        rows = [self._new_row(job) for _ in range(count)]
-        self.rows += rows
-        for row in rows:
-            self._echo(row)
+    def begin(self, job: Generation) -> None:
+        """Begin the next choice of a prompt that has been read."""
+        row = self._new_row(job)
+        self.rows.append(row)
+        self._echo(row)
         if job.logits is None:
-            for row in rows:
-                self._leave(row, *row.writer.finish(), "length")
+            self._leave(row, *row.writer.finish(), "length")
         else:
-            self.advance(rows, job.logits.expand(len(rows), -1))
+            self.advance([row], job.logits)
 
     def advance(self, rows: Sequence[Row], logits: Tensor) -> None:
         """Choose and write the next token of ``rows``, given ``(rows, vocab_size)`` logits."""
