@@ -25,6 +25,14 @@ def home() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "hyperclova"
 
 
+def cache() -> Path:
+    """The directory for what can be made again at any time (not created here)."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "hyperclova"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "hyperclova"
+
+
 def data() -> Path:
     """The directory of data sets, named by ``HYPERCLOVA_DATA``.
 

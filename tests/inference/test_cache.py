@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from hyperclova.inference.cache import BLOCK, CHUNK, KeyValues, Span, SpanAttention
+from hyperclova.inference.attention import Span, SpanAttention
+from hyperclova.inference.cache import BLOCK, CHUNK, KeyValues
 from hyperclova.model import GPTConfig
 
 CONFIG = GPTConfig(vocab_size=64, context_length=640, layers=2, width=64, heads=4)

@@ -1,9 +1,9 @@
 """Linear layers for inference: matrices packed once for the processor's kernels.
 
-Both kinds compute every row by itself: what a row gives does not depend, to the last bit, on the
+All kinds compute every row by itself: what a row gives does not depend, to the last bit, on the
 rows beside it. That is why the same seed gives the same text alone and in a batch, and why a
-prompt read in pieces is the prompt read at once. For :class:`Int8Linear` it holds by
-construction, as sums of integers are exact; for :class:`PackedLinear` it was measured.
+prompt read in pieces is the prompt read at once. For matrices in 8 bits it holds by construction,
+as sums of integers are exact; for :class:`PackedLinear` it was measured.
 """
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hyperclova.errors import UserError
+from hyperclova.inference.native.linear import NativeInt8Linear
+from hyperclova.model.gpt import MLP
 from hyperclova.parallel.device import bfloat16_in_hardware
 
 _ROWS_HINT = 8  # oneDNN chooses a blocking for this many rows; others run with it, too
@@ -73,6 +75,8 @@ def _padded(rows: int) -> int:
 class Int8Linear(nn.Module):
     """``nn.Linear`` with integer products: weights and activations in 8 bits, sums in 32.
 
+    On torch's kernels, for where our own are not (:class:`NativeInt8Linear`).
+
     Weights are symmetric with one scale an output, activations symmetric with one scale a row:
     ``y = s_x * s_w * (q_w @ q_x) + b``. A row's scale is its own largest magnitude, so rows do
     not influence each other, unlike dynamic quantisation with one scale for the whole batch.
@@ -126,10 +130,28 @@ def _has_vnni() -> bool:
     return bool(torch.cpu._is_vnni_supported())
 
 
-def pack(module: nn.Module, kind: type[PackedLinear] | type[Int8Linear]) -> None:
+Kind = type[PackedLinear] | type[Int8Linear] | type[NativeInt8Linear]
+
+
+def int8_kind() -> type[Int8Linear] | type[NativeInt8Linear]:
+    """The fastest kind for matrices in 8 bits that there is here."""
+    return NativeInt8Linear if NativeInt8Linear.available() else Int8Linear
+
+
+def int8_available() -> bool:
+    """Whether this machine can multiply with matrices in 8 bits."""
+    return NativeInt8Linear.available() or Int8Linear.available()
+
+
+def pack(module: nn.Module, kind: Kind) -> None:
     """Replace every linear layer below ``module`` by its packed form, where that is possible."""
     for name, child in module.named_children():
-        if not isinstance(child, nn.Linear):
+        if isinstance(child, MLP) and kind is NativeInt8Linear:
+            expand, contract = child.expand, child.contract
+            first = NativeInt8Linear(expand.weight, expand.bias, "gelu")
+            second = NativeInt8Linear(contract.weight, contract.bias)
+            setattr(module, name, nn.Sequential(first, second))
+        elif not isinstance(child, nn.Linear):
             pack(child, kind)
-        elif kind is Int8Linear or PackedLinear.available(child.weight):
+        elif kind is not PackedLinear or PackedLinear.available(child.weight):
             setattr(module, name, kind(child.weight, child.bias))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperclova.errors import UserError
-from hyperclova.inference.linear import Int8Linear, PackedLinear, pack
+from hyperclova.inference.linear import Kind, PackedLinear, int8_available, int8_kind, pack
 from hyperclova.inference.protocol import Precision
 from hyperclova.model import GPT, GPTConfig
 from hyperclova.model.cost import parameters
@@ -58,7 +58,7 @@ class Runner:
         self.parameters = sum(p.numel() for p in self._model.parameters())
         self.threads = torch.get_num_threads() if self.parameters >= _WORTH_THREADS else 1
         """For PyTorch's operations; whoever runs the model sets them on its thread."""
-        kind = Int8Linear if precision == "int8" else PackedLinear
+        kind: Kind = int8_kind() if precision == "int8" else PackedLinear
         with warnings.catch_warnings():
             # torch tells everybody who quantises of its plans for another package.
             warnings.simplefilter("ignore")
@@ -95,15 +95,15 @@ class Runner:
 def _precision(device: torch.device, config: GPTConfig, fast: bool) -> Precision:
     if device.type == "cuda":
         return "bfloat16" if bfloat16_in_hardware(device) else "float32"
-    worthwhile = fast and Int8Linear.available() and parameters(config) >= _WORTH_INT8
+    worthwhile = fast and int8_available() and parameters(config) >= _WORTH_INT8
     return "int8" if worthwhile else "float32"
 
 
-def _head(model: GPT, kind: type[PackedLinear] | type[Int8Linear]) -> nn.Module:
+def _head(model: GPT, kind: Kind) -> nn.Module:
     # float32 where the model is bfloat16, whose logits would round log-probabilities to two
     # digits.
     weight = model.token_embedding.weight.detach().float()
-    if kind is Int8Linear or PackedLinear.available(weight):
+    if kind is not PackedLinear or PackedLinear.available(weight):
         return kind(weight, None)
     head = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     head.weight = nn.Parameter(weight, requires_grad=False)

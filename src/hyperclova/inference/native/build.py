@@ -1,0 +1,121 @@
+"""Compiles the kernels for the processor they run on, once, and loads them.
+
+A build lies in the user's cache, named by all it depends on: source, compiler, options and
+processor. Nothing is compiled where there is no C compiler; the engine then runs on PyTorch's
+operations alone, as on processors that the kernels are not written for.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from hyperclova.directories import cache
+
+_SOURCE = Path(__file__).with_name("kernels.c")
+_OPTIONS = (
+    "-O3",
+    "-march=native",
+    "-std=gnu11",
+    "-fopenmp",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-shared",
+    "-fPIC",
+)
+_LIMIT = 120.0  # seconds that a compiler may take
+
+
+@functools.cache
+def load() -> ctypes.CDLL | None:
+    """The kernels; None where there are none.
+
+    ``HYPERCLOVA_NATIVE=0`` does without them. The result is kept for the life of the process.
+    """
+    if os.environ.get("HYPERCLOVA_NATIVE") == "0":
+        return None
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return None
+    compiler = shutil.which(os.environ.get("CC") or "cc")
+    runtime = _openmp_runtime()
+    if compiler is None or runtime is None:
+        return None
+    try:
+        library = ctypes.CDLL(str(build(compiler, runtime)))
+    except (OSError, subprocess.SubprocessError):
+        return None  # a processor that the source refuses, a cache that cannot be written to, …
+    _declare(library)
+    return library
+
+
+def build(compiler: str, runtime: Path, options: tuple[str, ...] = ()) -> Path:
+    """Compile, unless it has been done before.
+
+    Args:
+        runtime: the OpenMP library to link with: PyTorch's, so that the threads are the same.
+        options: further ones for the compiler.
+
+    Raises:
+        OSError: the directory for builds cannot be written to.
+        subprocess.SubprocessError: the compiler failed.
+    """
+    command = [compiler, *_OPTIONS, *options]
+    version = subprocess.run(
+        [compiler, "--version"], capture_output=True, check=True, timeout=_LIMIT
+    ).stdout
+    parts = [_SOURCE.read_bytes(), " ".join(command).encode(), version, str(runtime).encode()]
+    parts.append(_processor())
+    name = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    built = cache() / "kernels" / f"{name}.so"
+    if not built.exists():
+        built.parent.mkdir(parents=True, exist_ok=True)
+        # Processes that build at once write files of their own; the last one stays.
+        with tempfile.TemporaryDirectory(dir=built.parent) as scratch:
+            partial = Path(scratch) / built.name
+            subprocess.run(
+                [*command, "-o", str(partial), str(_SOURCE), str(runtime), "-lm"],
+                check=True,
+                capture_output=True,
+                timeout=_LIMIT,
+            )
+            partial.replace(built)
+    return built
+
+
+def _openmp_runtime() -> Path | None:
+    """The OpenMP library that this process has loaded: a second one would bring threads of its own,
+    which wait awake beside PyTorch's."""
+    import torch  # loads it  # noqa: F401
+
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        path = line.split(maxsplit=5)[5:]
+        if path and Path(path[0]).name.startswith("libgomp"):
+            return Path(path[0])
+    return None
+
+
+def _processor() -> bytes:
+    """What ``-march=native`` looks at."""
+    lines = Path("/proc/cpuinfo").read_bytes().splitlines()
+    return b"\n".join(
+        dict.fromkeys(line for line in lines if line.startswith((b"model", b"flags")))
+    )
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    pointer, number = ctypes.c_void_p, ctypes.c_long
+    library.int8_linear.argtypes = [
+        *(pointer, number, number, number, pointer, pointer, pointer, pointer),
+        *(ctypes.c_int, number, pointer),
+    ]
+    library.attend_positions.argtypes = [
+        *(pointer, pointer, pointer, pointer, pointer, pointer, number, pointer),
+        *(number, number, number, number, ctypes.c_float),
+    ]
+    library.attend_positions.restype = None

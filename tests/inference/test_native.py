@@ -1,0 +1,163 @@
+"""Kernels that are compiled where they run: built once, the same whatever the instructions, and
+done without where they cannot be built."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from hyperclova.inference.cache import CHUNK, KeyValues
+from hyperclova.inference.native import build, linear, load
+from hyperclova.inference.native.attention import NativePositions
+from hyperclova.inference.native.linear import NativeInt8Linear
+from hyperclova.inference.positions import Position, TorchPositions
+from hyperclova.model import GPTConfig
+
+needs_kernels = pytest.mark.skipif(load() is None, reason="no kernels can be built here")
+SCRIPT = "from hyperclova.inference.native import load; print(load() is not None)"
+
+
+def loads(cache: Path, **environment: str) -> bool:
+    """Whether a new process finds kernels."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env={**os.environ, "XDG_CACHE_HOME": str(cache), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not done.stderr
+    return done.stdout.strip() == "True"
+
+
+@needs_kernels
+def test_kernels_are_built_once(tmp_path: Path) -> None:
+    assert loads(tmp_path)
+    (built,) = (tmp_path / "hyperclova" / "kernels").iterdir()
+    before = built.stat()
+    assert loads(tmp_path)
+    assert [*(tmp_path / "hyperclova" / "kernels").iterdir()] == [built]
+    assert built.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_without_a_compiler_there_are_none(tmp_path: Path) -> None:
+    assert not loads(tmp_path, CC="no-such-compiler")
+    assert not (tmp_path / "hyperclova" / "kernels").exists()
+
+
+def test_a_compiler_that_fails_is_done_without(tmp_path: Path) -> None:
+    assert not loads(tmp_path, CC="false")
+
+
+def test_they_can_be_declined(tmp_path: Path) -> None:
+    assert not loads(tmp_path, HYPERCLOVA_NATIVE="0")
+
+
+def test_a_cache_that_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert not loads(tmp_path / "file")
+
+
+@pytest.fixture
+def older(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ctypes.CDLL:
+    """The kernels for processors without AVX-512, which this one can run, too."""
+    if load() is None:
+        pytest.skip("no kernels can be built here")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    runtime = build._openmp_runtime()
+    assert runtime is not None
+    options = ("-mno-avx512f", "-mno-avxvnni")
+    library = ctypes.CDLL(str(build.build(os.environ.get("CC") or "cc", runtime, options)))
+    build._declare(library)
+    assert (library.panel_outputs(), library.weight_limit()) == (32, 63)
+    return library
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 70])
+def test_older_processors_compute_with_7_bits(
+    older: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(linear, "load", lambda: older)
+    generator = torch.Generator().manual_seed(rows)
+    weight = torch.randint(-63, 64, (45, 130), generator=generator)
+    x = torch.randint(-127, 128, (rows, 130), generator=generator)
+    weight[:, 0], x[:, 0] = 63, 127  # the largest magnitudes: so that nothing is rounded
+    weight[7], x[0] = 63, 127  # all products at their largest: pairs of them must fit
+    found = NativeInt8Linear(weight.float(), None)(x.float())
+    torch.testing.assert_close(found, (x @ weight.T).float(), rtol=1e-5, atol=1e-2)
+    bias = torch.randn(45, generator=generator)
+    activated = NativeInt8Linear(weight.float(), bias, "gelu")(x.float() / 1000)
+    expected = functional.gelu(found / 1000 + bias, approximate="tanh")
+    torch.testing.assert_close(activated, expected, rtol=1e-4, atol=1e-4)
+
+
+@needs_kernels
+@pytest.mark.parametrize("kind", [NativePositions, TorchPositions])
+@pytest.mark.parametrize("width", [3, 16, 64, 80])
+def test_positions_attend_to_what_stands_before_them(
+    kind: Callable[..., NativePositions | TorchPositions], width: int
+) -> None:
+    """Sequences that end at the beginning, in the middle and at the end of a chunk; the scores of
+    one of them are far from each other."""
+    config = GPTConfig(50, context_length=3 * CHUNK, layers=2, width=4 * width, heads=4)
+    generator = torch.Generator().manual_seed(width)
+    positions, expected = [], []
+    lengths = [0, 1, 5, CHUNK - 1, CHUNK, CHUNK + 7, 3 * CHUNK - 1]
+    together = 3 * torch.randn(3, 4, len(lengths), width, generator=generator)
+    together[0, :, 2] *= 30
+    for token, length in enumerate(lengths):
+        cache = KeyValues(config, torch.float32, torch.device("cpu"))
+        cache.reserve(length + 1)
+        for chunk in cache.chunks:
+            chunk.store.normal_(generator=generator)
+        query, key, value = together[:, :, token : token + 1]
+        place = length % CHUNK
+        positions.append(Position(token, cache.chunks[: length // CHUNK + 1], place))
+        keys, values = torch.cat([chunk.store[1] for chunk in positions[-1].chunks], dim=2)
+        keys = torch.cat([keys[:, :length], key], dim=1)
+        values = torch.cat([values[:, :length], value], dim=1)
+        attended = functional.scaled_dot_product_attention(
+            query.double(), keys.double(), values.double()
+        )
+        expected.append(attended.float().transpose(0, 1))
+    found = torch.empty(len(lengths), 4, width)
+    query, key, value = (each[None] for each in together)
+    kind(positions).attend(1, query, key, value, found)
+    torch.testing.assert_close(found, torch.cat(expected), atol=1e-5, rtol=1e-5)
+    for token, position in enumerate(positions):
+        kept = position.chunks[-1].store[1, :, :, position.place]
+        assert torch.equal(kept, together[1:, :, token])
+
+
+@needs_kernels
+def test_positions_do_not_depend_on_company_or_threads() -> None:
+    config = GPTConfig(50, context_length=2 * CHUNK, layers=1, width=64, heads=4)
+    generator = torch.Generator().manual_seed(0)
+    caches = [KeyValues(config, torch.float32, torch.device("cpu")) for _ in range(5)]
+    for cache in caches:
+        cache.reserve(2 * CHUNK)
+        for chunk in cache.chunks:
+            chunk.store.normal_(generator=generator)
+    rows = torch.randn(3, 1, 4, 5, 16, generator=generator)
+    positions = [Position(n, cache.chunks, 37 * n) for n, cache in enumerate(caches)]
+
+    def attend(chosen: list[Position]) -> torch.Tensor:
+        found = torch.empty(5, 4, 16)
+        NativePositions(chosen).attend(0, *rows, found)
+        return found[[position.token for position in chosen]]
+
+    together = attend(positions)
+    assert torch.equal(torch.cat([attend([each]) for each in positions]), together)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            assert torch.equal(attend(positions[::-1]), together.flip(0))
+    finally:
+        torch.set_num_threads(threads)
