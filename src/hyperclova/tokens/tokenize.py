@@ -7,8 +7,6 @@ documents are encoded in parallel and written in the order in which they stand i
 
 import hashlib
 import json
-import multiprocessing
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -22,7 +20,7 @@ from hyperclova.corpus.documents import Document, read_documents
 from hyperclova.corpus.split import HELD_OUT, TRAIN, is_held_out
 from hyperclova.durable import write_json
 from hyperclova.errors import UserError
-from hyperclova.processes import end_with_parent
+from hyperclova.processes import in_order, worker_pool
 from hyperclova.tokenizer import Tokenizer
 from hyperclova.tokens.shards import ShardIndex, token_type, write_shard
 
@@ -87,8 +85,8 @@ def tokenize(job: Job, progress: Progress | None = None) -> list[Receipt]:
     """Run ``job``; return one receipt per input file, also of those done in an earlier run.
 
     Raises:
-        UserError: an input can't be read, or the output holds shards of another tokenizer,
-            another split or other inputs of the same name.
+        UserError: an input can't be read, the output holds shards of another tokenizer,
+            another split or other inputs of the same name, or a worker died.
     """
     tokenizer = Tokenizer.load(job.tokenizer)
     plan = {
@@ -103,10 +101,7 @@ def tokenize(job: Job, progress: Progress | None = None) -> list[Receipt]:
     _check_plan(job.output / "plan.json", plan)
     contamination = Contamination.from_files(job.keep_out)
     receipts = []
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        job.workers, mp_context=context, initializer=_start_worker, initargs=(str(job.tokenizer),)
-    ) as pool:
+    with worker_pool(job.workers, _start_worker, str(job.tokenizer)) as pool:
         for path in job.inputs:
             receipt_path = receipts_directory / f"{_stem(path)}.json"
             if receipt_path.exists():
@@ -158,13 +153,26 @@ def _tokenize_file(
 ) -> Receipt:
     receipt = Receipt(str(path), path.stat().st_size)
     writers: dict[tuple[str, str], _ShardWriter] = {}
-    pending: deque[tuple[list[tuple[str, str, int]], Future[_Encoded]]] = deque()
     done_documents = done_bytes = 0
 
-    def write_oldest() -> None:
-        nonlocal done_documents, done_bytes
-        places, future = pending.popleft()
-        for (split, source, text_bytes), tokens in zip(places, future.result(), strict=True):
+    def submitted() -> Iterator[tuple[list[tuple[str, str, int]], Future[_Encoded]]]:
+        for group in _groups(read_documents([path])):
+            places, texts = [], []
+            for document in group:
+                text = document_text(document, job.title)
+                if not text.strip():
+                    receipt.empty += 1
+                elif contamination.found_in(text):
+                    receipt.contaminated += 1
+                else:
+                    split = HELD_OUT if is_held_out(document.id, job.held_out) else TRAIN
+                    places.append((split, document.source, len(text.encode())))
+                    texts.append(text)
+            yield places, pool.submit(_encode, texts)
+
+    # Three jobs a worker keep every worker busy.
+    for places, encoded in in_order(submitted(), 3 * job.workers):
+        for (split, source, text_bytes), tokens in zip(places, encoded, strict=True):
             writer = writers.setdefault(
                 (split, source),
                 _ShardWriter(job, split, f"{_stem(path)}-{source}", source, tokenizer),
@@ -177,25 +185,6 @@ def _tokenize_file(
             done_bytes += text_bytes
         if progress:
             progress(path, done_documents, done_bytes)
-
-    for group in _groups(read_documents([path])):
-        places, texts = [], []
-        for document in group:
-            text = document_text(document, job.title)
-            if not text.strip():
-                receipt.empty += 1
-            elif contamination.found_in(text):
-                receipt.contaminated += 1
-            else:
-                split = HELD_OUT if is_held_out(document.id, job.held_out) else TRAIN
-                places.append((split, document.source, len(text.encode())))
-                texts.append(text)
-        pending.append((places, pool.submit(_encode, texts)))
-        # Enough to keep every worker busy, few enough to bound memory.
-        while len(pending) > 3 * job.workers:
-            write_oldest()
-    while pending:
-        write_oldest()
     for writer in writers.values():
         writer.close()
     return receipt
@@ -262,7 +251,6 @@ class _Worker:
 
 
 def _start_worker(directory: str) -> None:
-    end_with_parent()
     _Worker.tokenizer = Tokenizer.load(directory)
 
 
