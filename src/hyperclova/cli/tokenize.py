@@ -26,16 +26,9 @@ def tokenize(
 ) -> None:
     """Tokenize documents in parallel. Run it again to go on after an interruption."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TransferSpeedColumn,
-    )
     from rich.table import Table
 
+    from hyperclova.cli.reading import reading
     from hyperclova.corpus.split import HELD_OUT, TRAIN
     from hyperclova.tokens.tokenize import Job
     from hyperclova.tokens.tokenize import tokenize as run
@@ -50,31 +43,8 @@ def tokenize(
         workers=workers,
     )
     console = Console()
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[documents]:,} documents"),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeElapsedColumn(),
-        console=console,
-    ) as bar:
-        tasks = {
-            path: bar.add_task(path.name, total=None, documents=0, start=False) for path in inputs
-        }
-
-        def show(path: Path, documents: int, text_bytes: int) -> None:
-            task = tasks[path]
-            if not bar.tasks[task].started:
-                bar.start_task(task)
-            bar.update(task, completed=text_bytes, documents=documents)
-
-        receipts = run(job, show)
-        for path, receipt in zip(inputs, receipts, strict=True):
-            size = sum(receipt.text_bytes.values())
-            bar.update(
-                tasks[path], total=size, completed=size, documents=sum(receipt.documents.values())
-            )
+    with reading(console) as show:
+        receipts = run(job, lambda path, documents, size: show(path.name, documents, size))
     table = Table(
         "file", "train tokens", "held-out tokens", "bytes per token", "contaminated", "empty"
     )
