@@ -1,14 +1,17 @@
 """``hyperclova tokenizer``, as a person types it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from hyperclova.errors import UserError
-from hyperclova.tokenizer import Tokenizer
+from hyperclova.tokenizer import Tokenizer, counting
 from hyperclova.tokenizer.compare import measure, without_analyser
 
 TEXTS = Path(__file__).parents[1] / "texts"
@@ -71,6 +74,67 @@ def test_training_errors_name_the_file(tmp_path: Path) -> None:
     result = run("train", broken, "--output", tmp_path / "out")
     assert result.returncode == 2
     assert "broken.jsonl, line 2" in result.stderr.decode().replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
+def documents(korean_lines: list[str], characters: int) -> list[str]:
+    """Lines of documents with so many characters of text at least."""
+    text = "\n".join(korean_lines)
+    line = json.dumps({"text": text}, ensure_ascii=False) + "\n"
+    return [line] * (characters // len(text) + 1)
+
+
+def test_errors_after_work_has_gone_to_workers_name_file_and_line(
+    tmp_path: Path, korean_lines: list[str]
+) -> None:
+    lines = documents(korean_lines, 2 * counting._CHARACTERS_PER_JOB)
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text("".join([*lines, '{"text": 7}\n']), encoding="utf-8")
+    result = run("train", broken, "--output", tmp_path / "out", "--workers", 2)
+    assert result.returncode == 2
+    assert result.stderr.decode() == (
+        f"hyperclova: {broken}, line {len(lines) + 1}: the field 'text' is int; expected a string\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_says_what_it_does_where_no_terminal_is(
+    tmp_path: Path, korean_lines: list[str]
+) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(documents(korean_lines, 1)), encoding="utf-8")
+    arguments = ("train", path, "--vocabulary-size", 300, "--sample", 1, "--workers", 1)
+    result = run(*arguments, "--output", tmp_path / "out")
+    first, second, last = result.stderr.decode().splitlines()
+    assert first == "choosing the sample"
+    assert second == "0.0 MB read; merging"
+    assert last.startswith(f"{tmp_path / 'out'}: 300 ids from 0.0 MB, fingerprint ")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_ctrl_c_leaves_no_process(tmp_path: Path, korean_lines: list[str]) -> None:
+    pipe = tmp_path / "endless.jsonl"
+    os.mkfifo(pipe)
+    code = "from hyperclova.cli import main; main()"
+    arguments = ["tokenizer", "train", str(pipe), "--output", str(tmp_path / "out")]
+    command = [sys.executable, "-c", code, *arguments, "--workers", "2"]
+    # A session of its own, so that a signal reaches all its processes, as Ctrl-C does.
+    with (
+        subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as process,
+        pipe.open("wb", buffering=0) as stream,
+    ):
+        # When all this is read, workers have given results: it is more than they are given.
+        for line in documents(korean_lines, 10 * counting._CHARACTERS_PER_JOB):
+            stream.write(line.encode())
+        children = psutil.Process(process.pid).children()
+        assert len(children) >= 2
+        os.killpg(process.pid, signal.SIGINT)
+        with pytest.raises(BrokenPipeError):
+            while True:
+                stream.write(line.encode())
+        assert process.wait(60) == 130
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive
     assert not (tmp_path / "out").exists()
 
 

@@ -2,15 +2,21 @@
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import tokenizers
+from hard_texts import HARD_TEXTS
 
 from hyperclova.errors import UserError
-from hyperclova.tokenizer import Tokenizer
+from hyperclova.tokenizer import Tokenizer, counting
 from hyperclova.tokenizer.cache import LONGEST, Cache
+from hyperclova.tokenizer.counting import count_korean_pieces
+from hyperclova.tokenizer.morphemes import SEPARATOR
+from hyperclova.tokenizer.pretokenize import Unit, split_pieces
 from hyperclova.tokenizer.sample import read_training_texts, sample_texts, sampling_rates
-from hyperclova.tokenizer.train import korean_pieces, train
+from hyperclova.tokenizer.train import train
 
 
 @pytest.mark.parametrize("kind", ["morpheme", "byte", "character"])
@@ -42,11 +48,50 @@ def test_what_is_not_korean_falls_to_single_bytes(tokenizers: dict[str, Tokenize
 
 def test_only_korean_pieces_take_part() -> None:
     text = "K팝은 2017년 大賞을 “또” 받았다!! (ㅋㅋ) iPhone\n\n끝 나랏말ᄊᆞ미 ありがとう"
-    (joined,) = korean_pieces([text], "word")
-    pieces = joined.split("\x1f")
+    pieces = count_korean_pieces([text], "word")
     for wanted in ("팝", "년", "을", "받", "!", "ㅋㅋ", "\n\n", "끝", "“"):
         assert any(wanted in piece for piece in pieces), wanted
-    assert not any(c in joined for c in "Kk2017大賞iPhoneありがとう")
+    assert not any(c in piece for piece in pieces for c in "Kk2017大賞iPhoneありがとう")
+
+
+@pytest.mark.parametrize("unit", ["word", "sentence"])
+def test_counts_of_pieces_stand_for_the_text(
+    korean_lines: list[str], tmp_path: Path, unit: Unit
+) -> None:
+    texts = ["\n".join(korean_lines), *HARD_TEXTS.values()]
+    counts = count_korean_pieces(texts, unit)
+    pieces = [[p for p in split_pieces(text, unit) if p in counts] for text in texts]
+    assert counts == Counter(piece for each in pieces for piece in each)
+
+    # What the library learns where it splits and counts the joined pieces itself.
+    train(texts, 900, unit=unit).save(tmp_path)
+    trained = (tmp_path / "tokenizer.json").read_text(encoding="utf-8")
+    backend = tokenizers.Tokenizer.from_str(trained)
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=900,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(map(SEPARATOR.join, pieces), trainer)
+    assert backend.to_str(pretty=True) == trained
+
+
+@pytest.mark.parametrize("unit", ["word", "sentence"])
+def test_workers_do_not_change_the_tokenizer(
+    korean_lines: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: Unit
+) -> None:
+    # More jobs than are under way at once.
+    monkeypatch.setattr(counting, "_CHARACTERS_PER_JOB", 4000)
+    texts = ["\n".join(korean_lines), *korean_lines, "", *HARD_TEXTS.values()] * 5
+    assert sum(map(len, texts)) > 4000 * 20
+    for workers in (1, 2, 3):
+        train(texts, 1500, unit=unit, workers=workers).save(tmp_path / str(workers))
+    files = sorted(path.name for path in (tmp_path / "1").iterdir())
+    assert "tokenizer.json" in files
+    for name in files:
+        one, *others = ((tmp_path / str(n) / name).read_bytes() for n in (1, 2, 3))
+        assert others == [one, one]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """``hyperclova tokenizer``: train, use and compare tokenizers."""
 
 import enum
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,35 +56,48 @@ def train(
         bool, typer.Option("--balance", help="Give every source the same share of the sample.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Another seed samples other documents.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that analyse morphemes.")
+    ] = os.cpu_count() or 1,
 ) -> None:
     """Train a tokenizer on Korean text."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from contextlib import ExitStack
 
+    from rich.console import Console
+
+    from hyperclova.cli.reading import reading
     from hyperclova.tokenizer.sample import sample_texts
     from hyperclova.tokenizer.train import train as train_tokenizer
 
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("choosing the sample" if sample else "reading")
-        size = 0
+    size = 0
+    with ExitStack() as shown:
+        if sample:
+            console.print("choosing the sample")
+        show = shown.enter_context(reading(console))
 
         def watched() -> Iterator[str]:
             nonlocal size
+            count = 0
             for count, text in enumerate(sample_texts(files, sample, seed, balance), start=1):
                 size += len(text.encode("utf-8"))
                 yield text
                 if count % 64 == 0:
-                    progress.update(task, description=f"{count:,} documents, {size / 1e6:,.1f} MB")
-            progress.update(task, description=f"{size / 1e6:,.1f} MB read, merging")
+                    show("read", count, size)
+            show("read", count, size)
+            shown.close()
+            console.print(f"{size / 1e6:,.1f} MB read; merging", highlight=False)
+            shown.enter_context(console.status("merging"))
 
-        tokenizer = train_tokenizer(watched(), vocabulary_size, kind.value, unit.value)
+        tokenizer = train_tokenizer(
+            watched(), vocabulary_size, kind.value, unit.value, workers=workers
+        )
     tokenizer.save(output)
     console.print(
         f"{output}: {tokenizer.vocabulary_size:,} ids from {size / 1e6:,.1f} MB, "
         f"fingerprint {tokenizer.fingerprint[:16]}",
         highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -10,23 +10,16 @@ Three kinds (paper, section 3.3 and appendix E):
     BPE over characters with an ``<unk>`` for those it does not know: a baseline.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from hyperclova.errors import UserError
-from hyperclova.tokenizer.cache import Cache
+from hyperclova.tokenizer.counting import count_korean_pieces
 from hyperclova.tokenizer.morphemes import SEPARATOR, installed_analyser
-from hyperclova.tokenizer.pretokenize import (
-    UNITS,
-    Unit,
-    line_pieces,
-    split_words,
-    word_pieces,
-)
+from hyperclova.tokenizer.pretokenize import UNITS, Unit
 from hyperclova.tokenizer.tokenizer import (
     END_OF_TEXT,
     KINDS,
@@ -44,21 +37,11 @@ CHARACTER_COVERAGE = 0.9995
 SentencePiece's default. The rest, mostly rare Chinese characters, is out of vocabulary.
 """
 
-# The paper leaves most text that is not Korean out of tokenizer training, so that it falls to
-# single bytes. A piece takes part in training if it is made of nothing but Hangul, ASCII
-# punctuation, white space and the typographic marks of Korean texts. Latin letters, digits,
-# Chinese characters, kana and emoji therefore take one token a byte.
-_KOREAN = re.compile(
-    "["
-    "가-힣"  # syllables
-    "\u1100-\u11ff\u3131-\u318e\ua960-\ua97f\ud7b0-\ud7ff"  # jamo: combining and loose
-    r"\s!-/:-@\[-`{-~"  # white space and ASCII punctuation
-    "‘’“”‥…·・–—―※○●◎◇◆□■△▲▽▼→←↑↓★☆♡♥「」『』【】〈〉《》〔〕、。ㆍ"  # marks of Korean typography
-    "]+"
-)
-
 # GPT-2's pre-tokenisation for the kind that does not go through ByteLevel.
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+_BLOCK = 16_384
+"""Characters handed to the library at once."""
 
 
 def train(
@@ -67,6 +50,7 @@ def train(
     kind: Kind = "morpheme",
     unit: Unit = "word",
     show_progress: bool = False,
+    workers: int = 1,
 ) -> Tokenizer:
     """Train a tokenizer. The same texts in the same order give the same tokenizer.
 
@@ -77,9 +61,12 @@ def train(
         kind: ``morpheme``, or one of the baselines ``byte`` and ``character``.
         unit: what the analyser sees at once; only for ``morpheme``.
         show_progress: show the library's progress bars on stderr.
+        workers: processes that analyse morphemes; the tokenizer is the same for any number. With
+            one, this process does.
 
     Raises:
-        UserError: an unknown kind or unit, a vocabulary too small for the alphabet, or no text.
+        UserError: an unknown kind or unit, a vocabulary too small for the alphabet, no text, or a
+            worker died.
     """
     if kind not in KINDS:
         raise UserError(f"kind {kind!r} is unknown; choose one of {', '.join(KINDS)}")
@@ -90,10 +77,12 @@ def train(
             f"vocabulary size {vocabulary_size} is too small: the 256 bytes and {END_OF_TEXT} "
             "need 257"
         )
-    if kind == "character":
-        backend = _train_characters(list(texts), vocabulary_size, show_progress)
+    if kind == "morpheme":
+        backend = _train_morphemes(texts, vocabulary_size, unit, show_progress, workers)
+    elif kind == "byte":
+        backend = _train_bytes(texts, vocabulary_size, show_progress)
     else:
-        backend = _train_bytes(texts, vocabulary_size, kind, unit, show_progress)
+        backend = _train_characters(list(texts), vocabulary_size, show_progress)
     analysed = kind == "morpheme"
     return Tokenizer(
         backend.to_str(pretty=True),
@@ -105,42 +94,63 @@ def train(
     )
 
 
-def _train_bytes(
-    texts: Iterable[str], vocabulary_size: int, kind: Kind, unit: Unit, show_progress: bool
+def _train_morphemes(
+    texts: Iterable[str], vocabulary_size: int, unit: Unit, show_progress: bool, workers: int
 ) -> tokenizers.Tokenizer:
+    pieces = count_korean_pieces(_some(texts), unit, workers)
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    words: Counter[str] = Counter()
+    for piece, count in pieces.items():
+        for word, _ in byte_level.pre_tokenize_str(piece):
+            words[word] += count
     backend = tokenizers.Tokenizer(models.BPE())
+    # The library counts words itself and can't be told counts. Words that have gone through the
+    # pre-tokenizer already are counted again ten times as fast.
+    backend.pre_tokenizer = pre_tokenizers.CharDelimiterSplit(SEPARATOR)
+    trainer = _byte_trainer(vocabulary_size, show_progress)
+    backend.train_from_iterator(_repeated(words), trainer)
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(SEPARATOR, behavior="removed"), byte_level]
+    )
     backend.decoder = decoders.ByteLevel()
-    if kind == "morpheme":
-        backend.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Split(SEPARATOR, behavior="removed"), byte_level]
-        )
-        texts = korean_pieces(texts, unit)
-    else:
-        backend.pre_tokenizer = byte_level
-    trainer = trainers.BpeTrainer(
+    return backend
+
+
+def _train_bytes(
+    texts: Iterable[str], vocabulary_size: int, show_progress: bool
+) -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    backend.decoder = decoders.ByteLevel()
+    backend.train_from_iterator(_some(texts), _byte_trainer(vocabulary_size, show_progress))
+    return backend
+
+
+def _byte_trainer(vocabulary_size: int, show_progress: bool) -> trainers.BpeTrainer:
+    return trainers.BpeTrainer(
         vocab_size=vocabulary_size,
         special_tokens=[END_OF_TEXT],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=show_progress,
     )
-    backend.train_from_iterator(_some(texts), trainer)
-    return backend
 
 
-def korean_pieces(texts: Iterable[str], unit: Unit) -> Iterator[str]:
-    """Each text as its Korean pieces joined by U+001F; the other pieces are left out."""
-
-    def korean(pieces: list[str]) -> str:
-        return SEPARATOR.join(piece for piece in pieces if _KOREAN.fullmatch(piece))
-
-    words: Cache[str] = Cache(lambda word: korean(word_pieces(word)), capacity=262_144)
-    for text in texts:
-        if unit == "word":
-            found = map(words.__getitem__, split_words(text))
-            yield SEPARATOR.join(word for word in found if word)
-        else:
-            yield korean(line_pieces(text))
+def _repeated(words: Mapping[str, int]) -> Iterator[str]:
+    """Each word as often as it was counted, U+001F after each, in blocks."""
+    block: list[str] = []
+    size = 0
+    for word, count in words.items():
+        ended = word + SEPARATOR
+        most = max(1, _BLOCK // len(ended))
+        while count > 0:
+            times = min(count, most)
+            block.append(ended * times)
+            size += len(ended) * times
+            count -= times
+            if size >= _BLOCK:
+                yield "".join(block)
+                block, size = [], 0
+    yield "".join(block)
 
 
 def _train_characters(
