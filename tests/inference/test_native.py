@@ -6,18 +6,25 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional
 
+from hyperclova.inference.attention import Span, SpanAttention
 from hyperclova.inference.cache import CHUNK, KeyValues
 from hyperclova.inference.native import build, linear, load
 from hyperclova.inference.native.attention import NativePositions
+from hyperclova.inference.native.decoder import NativeDecoder
 from hyperclova.inference.native.linear import NativeInt8Linear
 from hyperclova.inference.positions import Position, TorchPositions
-from hyperclova.model import GPTConfig
+from hyperclova.inference.runner import Runner
+from hyperclova.model import GPT, GPTConfig
+from hyperclova.model.directory import save_model
+from hyperclova.model.mup import BaseShape
 
 needs_kernels = pytest.mark.skipif(load() is None, reason="no kernels can be built here")
 SCRIPT = "from hyperclova.inference.native import load; print(load() is not None)"
@@ -161,3 +168,47 @@ def test_positions_do_not_depend_on_company_or_threads() -> None:
             assert torch.equal(attend(positions[::-1]), together.flip(0))
     finally:
         torch.set_num_threads(threads)
+
+
+@needs_kernels
+@pytest.mark.parametrize("heads", [1, 4, 12])
+def test_a_step_at_once_gives_the_bits_of_a_step_layer_by_layer(tmp_path: Path, heads: int) -> None:
+    config = GPTConfig(70, context_length=2 * CHUNK, layers=3, width=36, heads=heads)
+    model = GPT(config, seed=1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    save_model(model, tmp_path, end_of_text_id=0)
+    runner = Runner(tmp_path, "cpu", "int8")
+    decoder = runner._decoder
+    assert decoder is not None
+
+    def steps() -> list[torch.Tensor]:
+        caches = [KeyValues(config, torch.float32, torch.device("cpu")) for _ in range(7)]
+        lengths = [1, 2, 63, 64, CHUNK - 2, CHUNK, CHUNK + 9]
+        states = []
+        read = [(cache, [5] * length) for cache, length in zip(caches, lengths, strict=True)]
+        for spans in [read] + [[(cache, [9 + n]) for cache in caches] for n in range(4)]:
+            for cache, ids in spans:
+                cache.reserve(len(ids))
+            attend = SpanAttention([Span(cache, len(ids)) for cache, ids in spans])
+            ids = [each for _, ids in spans for each in ids]
+            places = [cache.length + n for cache, ids in spans for n in range(len(ids))]
+            states.append(runner.states(ids, places, attend))
+            attend.advance()
+        return states
+
+    with torch.inference_mode():
+        at_once = steps()
+        runner._decoder = None
+        assert all(map(torch.equal, at_once, steps()))
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    "change", [{"query_key_norm": True}, {"base": BaseShape(width=18, heads=4)}]
+)
+def test_models_that_the_kernel_does_not_know(change: dict[str, Any]) -> None:
+    config = GPTConfig(70, context_length=64, layers=1, width=36, heads=4)
+    assert NativeDecoder.available(config)
+    assert not NativeDecoder.available(replace(config, **change))

@@ -70,6 +70,13 @@ class SpanAttention:
             self._last.attend(layer, query, key, value, attended)
         return attended.transpose(0, 1)[None]
 
+    @property
+    def single(self) -> NativePositions | None:
+        """All that there is to attend, if that is one position of each sequence and there is a
+        kernel for it."""
+        alone = not self._blocks and self._last is None
+        return self._first if alone and isinstance(self._first, NativePositions) else None
+
     def advance(self) -> None:
         for span in self._spans:
             span.cache.length += span.tokens

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from hyperclova.errors import UserError
 from hyperclova.inference.native.linear import NativeInt8Linear
+from hyperclova.inference.native.norm import NativeLayerNorm
 from hyperclova.model.gpt import MLP
 from hyperclova.parallel.device import bfloat16_in_hardware
 
@@ -144,13 +145,17 @@ def int8_available() -> bool:
 
 
 def pack(module: nn.Module, kind: Kind) -> None:
-    """Replace every linear layer below ``module`` by its packed form, where that is possible."""
+    """Replace every linear layer below ``module`` by its packed form, where that is possible; for
+    our own kernels also what stands beside them."""
     for name, child in module.named_children():
         if isinstance(child, MLP) and kind is NativeInt8Linear:
             expand, contract = child.expand, child.contract
             first = NativeInt8Linear(expand.weight, expand.bias, "gelu")
             second = NativeInt8Linear(contract.weight, contract.bias)
             setattr(module, name, nn.Sequential(first, second))
+        elif isinstance(child, nn.LayerNorm) and kind is NativeInt8Linear:
+            if child.bias is not None:  # else one of queries and keys
+                setattr(module, name, NativeLayerNorm(child))
         elif not isinstance(child, nn.Linear):
             pack(child, kind)
         elif kind is not PackedLinear or PackedLinear.available(child.weight):

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from hyperclova.errors import UserError
+from hyperclova.inference.attention import SpanAttention
 from hyperclova.inference.linear import Kind, PackedLinear, int8_available, int8_kind, pack
+from hyperclova.inference.native.decoder import NativeDecoder
+from hyperclova.inference.native.linear import NativeInt8Linear
 from hyperclova.inference.protocol import Precision
 from hyperclova.model import GPT, GPTConfig
 from hyperclova.model.cost import parameters
 from hyperclova.model.directory import load_config, load_model
-from hyperclova.model.gpt import Attend
 from hyperclova.parallel.device import bfloat16_in_hardware
 
 _WORTH_INT8 = 30_000_000
@@ -64,12 +66,14 @@ class Runner:
             warnings.simplefilter("ignore")
             self._head = _head(self._model, kind)
             pack(self._model, kind)
+        decodes = kind is NativeInt8Linear and NativeDecoder.available(self.config)
+        self._decoder = NativeDecoder(self._model) if decodes else None
 
     def states(
         self,
         ids: Sequence[int],
         positions: Sequence[int],
-        attend: Attend,
+        attend: SpanAttention,
         places: Sequence[int] = (),
         embeddings: Sequence[Tensor] = (),
     ) -> Tensor:
@@ -80,6 +84,9 @@ class Runner:
             places: indices of tokens that are no tokens but rows of ``embeddings``, in order.
             embeddings: tensors ``(rows, width)``, float32.
         """
+        single = attend.single
+        if self._decoder is not None and single is not None and not places:
+            return self._decoder.states(ids, positions, single)
         x = self._model.token_embedding(torch.tensor(ids, device=self.device))
         if places:
             x[list(places)] = torch.cat(list(embeddings)).to(x)

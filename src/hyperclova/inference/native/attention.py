@@ -32,7 +32,10 @@ class NativePositions:
         self._table = np.array(table, dtype=np.int64)
         self._chunks = np.array(addresses, dtype=np.uintp)
         self._strides = np.empty(6, dtype=np.int64)
-        self._pointers = [each.ctypes.data for each in (self._table, self._chunks, self._strides)]
+        self.table, self.chunks, self._strides_at = (
+            each.ctypes.data for each in (self._table, self._chunks, self._strides)
+        )
+        """Addresses, as kernels.c takes them."""
 
     @staticmethod
     def available(head_width: int) -> bool:
@@ -48,9 +51,9 @@ class NativePositions:
         )
         for place, each in enumerate((query, key, value)):
             self._strides[2 * place], self._strides[2 * place + 1] = each.stride(2), each.stride(1)
-        table, chunks, strides = self._pointers
         _, heads, _, width = query.shape
         self._call(
-            *(query.data_ptr(), key.data_ptr(), value.data_ptr(), strides, attended.data_ptr()),
-            *(table, len(self._table), chunks, layer, heads, CHUNK, width, width**-0.5),
+            *(query.data_ptr(), key.data_ptr(), value.data_ptr(), self._strides_at),
+            *(attended.data_ptr(), self.table, len(self._table), self.chunks),
+            *(layer, heads, CHUNK, width, width**-0.5),
         )

@@ -119,3 +119,11 @@ def _declare(library: ctypes.CDLL) -> None:
         *(number, number, number, number, ctypes.c_float),
     ]
     library.attend_positions.restype = None
+    library.layer_norm.argtypes = [
+        *(pointer, number, number, number, pointer, pointer, ctypes.c_float, pointer)
+    ]
+    library.layer_norm.restype = None
+    library.decode.argtypes = [
+        *(pointer, number, number, number, ctypes.c_float, ctypes.c_float, pointer, pointer),
+        *(pointer, pointer, pointer, pointer, number, pointer, number, pointer),
+    ]

@@ -320,3 +320,89 @@ void attend_positions(
             );
         }
 }
+
+/* -- the whole of a decoding step --------------------------------------------------------------- */
+
+/* LayerNorm of rows. */
+void layer_norm(
+    const float *x, long rows, long width, long x_stride, const float *weight, const float *bias,
+    float epsilon, float *y
+) {
+    for (long row = 0; row < rows; row++) {
+        const float *from = x + row * x_stride;
+        float *to = y + row * width, sum = 0.0f, squares = 0.0f;
+#pragma omp simd reduction(+ : sum)
+        for (long i = 0; i < width; i++) sum += from[i];
+        float mean = sum / width;
+#pragma omp simd reduction(+ : squares)
+        for (long i = 0; i < width; i++) squares += (from[i] - mean) * (from[i] - mean);
+        float scale = 1.0f / __builtin_sqrtf(squares / width + epsilon);
+#pragma omp simd
+        for (long i = 0; i < width; i++) to[i] = (from[i] - mean) * scale * weight[i] + bias[i];
+    }
+}
+
+typedef struct {
+    const int8_t *weights;
+    const int32_t *zero;
+    const float *scale, *bias;
+} Matrix;
+
+typedef struct {
+    const float *attention_norm[2], *mlp_norm[2]; /* weight, bias */
+    Matrix query_key_value, output, expand, contract;
+} Layer;
+
+static int multiply_rows(
+    const float *x, long rows, long inputs, Matrix matrix, int activate, long outputs, float *y
+) {
+    return int8_linear(
+        x, rows, inputs, inputs, matrix.weights, matrix.zero, matrix.scale, matrix.bias, activate,
+        outputs, y
+    );
+}
+
+/* The states after one more token of each of `count` sequences, (count, width), by the same
+ * functions in the same order as layer by layer, so with the same bits.
+ *
+ * ids, places: of each token, and its place in its sequence. tokens, learned: embeddings of tokens
+ * and places. final_norm: weight, bias. scale: of attention's scores. positions, chunks: as for attend_positions. Returns 0, or 1
+ * if there is no memory.
+ */
+int decode(
+    const Layer *layers, long depth, long width, long heads, float scale, float epsilon,
+    const float *tokens, const float *learned, const float *const *final_norm, const int64_t *ids,
+    const int64_t *places, const int64_t *positions, long count, float *const *chunks, long chunk,
+    float *out
+) {
+    long size = count * width, head_width = width / heads;
+    float *x = malloc(sizeof(float) * size * 10);
+    if (!x) return 1;
+    float *normed = x + size, *part = normed + size, *packed = part + size, *inner = packed + 3 * size;
+    const int64_t strides[6] = {3 * width, 3 * head_width, 3 * width, 3 * head_width, 3 * width,
+                                3 * head_width};
+    int failed = 0;
+    for (long row = 0; row < count; row++)
+        for (long i = 0; i < width; i++)
+            x[row * width + i] = tokens[ids[row] * width + i] + learned[places[row] * width + i];
+    for (long n = 0; n < depth && !failed; n++) {
+        const Layer *layer = layers + n;
+        const float *const *norm = layer->attention_norm;
+        layer_norm(x, count, width, width, norm[0], norm[1], epsilon, normed);
+        failed |= multiply_rows(normed, count, width, layer->query_key_value, 0, 3 * width, packed);
+        attend_positions(
+            packed, packed + head_width, packed + 2 * head_width, strides, normed, positions, count,
+            chunks, n, heads, chunk, head_width, scale
+        );
+        failed |= multiply_rows(normed, count, width, layer->output, 0, width, part);
+        for (long i = 0; i < size; i++) x[i] += part[i];
+        norm = layer->mlp_norm;
+        layer_norm(x, count, width, width, norm[0], norm[1], epsilon, normed);
+        failed |= multiply_rows(normed, count, width, layer->expand, 1, 4 * width, inner);
+        failed |= multiply_rows(inner, count, 4 * width, layer->contract, 0, width, part);
+        for (long i = 0; i < size; i++) x[i] += part[i];
+    }
+    layer_norm(x, count, width, width, final_norm[0], final_norm[1], epsilon, out);
+    free(x);
+    return failed;
+}

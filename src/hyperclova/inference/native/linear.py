@@ -47,9 +47,9 @@ class NativeInt8Linear(nn.Module):
         self._scales = nn.functional.pad(scales, (0, more))
         bias = torch.zeros(self._outputs) if bias is None else bias.detach().float()
         self._bias = nn.functional.pad(bias, (0, more))
-        self._pointers = tuple(
-            each.data_ptr() for each in (self._weights, self._zero, self._scales, self._bias)
-        )
+        tensors = (self._weights, self._zero, self._scales, self._bias)
+        self.addresses = tuple(each.data_ptr() for each in tensors)
+        """Of packed weights, zero points, scales, bias: as kernels.c takes them."""
 
     @staticmethod
     def available() -> bool:
@@ -66,7 +66,7 @@ class NativeInt8Linear(nn.Module):
             rows.shape[0],
             self._inputs,
             rows.stride(0),
-            *self._pointers,
+            *self.addresses,
             self._activate,
             self._outputs,
             product.data_ptr(),
