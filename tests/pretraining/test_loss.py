@@ -46,6 +46,34 @@ def test_chunks_do_not_change_the_value(monkeypatch: pytest.MonkeyPatch) -> None
     torch.testing.assert_close(linear_cross_entropy(hidden, weight, targets), whole)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_neither_chunks_nor_pieces_change_gradients(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    hidden = torch.randn(101, 16, requires_grad=True)
+    weight = (torch.randn(67, 16) * 0.3).requires_grad_()
+    targets = torch.randint(0, 67, (101,))
+    targets[::5] = IGNORED
+    plain = functional.cross_entropy(hidden @ weight.t(), targets, reduction="sum")
+    exact = torch.autograd.grad(plain, (hidden, weight))
+    results = []
+    for rows, pieces, added in ((1000, 1000, 1000), (40, 7, 30), (7, 1, 1)):
+        monkeypatch.setattr(loss_module, "chunk_rows", lambda *_, rows=rows: rows)
+        monkeypatch.setattr(loss_module, "_piece_rows", lambda *_, pieces=pieces: pieces)
+        monkeypatch.setattr(loss_module, "_ADDED_ROWS", added)
+        value = linear_cross_entropy(hidden, weight, targets, dtype)
+        results.append((value, *torch.autograd.grad(value, (hidden, weight))))
+    # Sums of parts are rounded to bfloat16 each; single elements of the head's gradient cancel.
+    bounds = {"rtol": 1e-5, "atol": 1e-5}
+    if dtype == torch.bfloat16:
+        bounds = {"rtol": 2e-2, "atol": 3e-2}
+    for result in results:
+        for ours, theirs in zip(result, (plain, *exact), strict=True):
+            torch.testing.assert_close(ours, theirs, **bounds)
+        assert not result[1][::5].any()
+
+
 def test_no_target_is_no_loss() -> None:
     hidden = torch.randn(5, 4, requires_grad=True)
     weight = torch.randn(9, 4, requires_grad=True)

@@ -17,13 +17,29 @@ IGNORED = -100
 
 
 def chunk_rows(vocabulary_size: int, device_type: str = "cpu") -> int:
-    """Positions per chunk: logits of about 16 MiB in float32, which a last-level cache holds.
+    """Positions per chunk: logits that would take 128 MiB in float32, on accelerators 256 MiB.
 
-    On accelerators 256 MiB: every chunk reads the head and adds to its gradient, which with few
-    rows takes longer than the products.
+    Every chunk reads the head and adds to its gradient, which with few rows takes longer than the
+    products.
     """
-    budget = 16 << 20 if device_type == "cpu" else 256 << 20
+    budget = 128 << 20 if device_type == "cpu" else 256 << 20
     return max(64, budget // (4 * vocabulary_size))
+
+
+def _piece_rows(vocabulary_size: int, device_type: str) -> int:
+    """Positions of a chunk that go through the softmax at a time.
+
+    On a CPU 4 MiB in float32: the softmax passes over them several times, and that much stays in
+    the caches. Accelerators are better served by few large kernels.
+    """
+    if device_type != "cpu":
+        return chunk_rows(vocabulary_size, device_type)
+    return max(1, (4 << 20) // (4 * vocabulary_size))
+
+
+_ADDED_ROWS = 4096
+"""Rows of the head's gradient that are added at a time: a sum of two types begins on a CPU with a
+converted copy of one, which so fits into the caches too."""
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -45,37 +61,28 @@ class _LinearCrossEntropy(torch.autograd.Function):
         squares = losses.new_zeros(())
         hidden_gradient = torch.empty_like(hidden) if wanted else None
         weight_gradient = torch.zeros_like(weight, dtype=exact) if wanted else None
-        size = chunk_rows(vocabulary, hidden.device.type)
-        first = dist.get_rank(group) * vocabulary if group is not None else 0
-        for start in range(0, rows, size):
+        size = min(rows, chunk_rows(vocabulary, hidden.device.type))
+        # What every chunk fills again: on a CPU, pages that are new cost more than what they hold.
+        workspace = head.new_empty(size, vocabulary)
+        product = torch.empty_like(head) if wanted and dtype != exact else None
+        softmax = _Softmax(vocabulary, size, hidden.device, dtype, group, z_weight)
+        for start in range(0, rows, max(1, size)):
             part = slice(start, start + size)
             states, target = hidden[part].to(dtype), targets[part]
-            logits = (states @ head.t()).to(exact)
-            counted = target != IGNORED
-            # Which column of this process's rows of the head each target is, if any.
-            column = (target - first).unsqueeze(1)
-            here = (column >= 0) & (column < vocabulary) & counted.unsqueeze(1)
-            column = column.where(here, 0)
-            if group is None:
-                loss, normaliser, probabilities = _softmax_loss(logits, column)
-            else:
-                loss, normaliser, probabilities = _divided_softmax_loss(logits, column, here, group)
-            losses[part] = loss.squeeze(1) * counted
-            if z_weight:
-                squares += (normaliser.square().squeeze(1) * counted).sum()
+            logits = torch.mm(states, head.t(), out=workspace[: len(states)])
+            squares += softmax.turn(logits, target, losses[part], wanted)
             if hidden_gradient is None or weight_gradient is None:
                 continue
-            if z_weight:  # d(w z²) = 2 w z dz, and dz is the probabilities
-                probabilities *= 1 + 2 * z_weight * normaliser
-            probabilities.scatter_add_(1, column, -here.to(probabilities.dtype))
-            gradient = probabilities.to(dtype)
             # Rows that don't count are taken out where they are short, not where they are long.
-            keep = counted.unsqueeze(1)
-            hidden_gradient[part] = (gradient @ head) * keep
-            if dtype == exact:
-                weight_gradient.addmm_(gradient.t(), states * keep)
-            else:
-                weight_gradient += gradient.t() @ (states * keep)
+            keep = (target != IGNORED).unsqueeze(1)
+            hidden_gradient[part] = (logits @ head) * keep
+            if product is None:
+                weight_gradient.addmm_(logits.t(), states * keep)
+                continue
+            torch.mm(logits.t(), states * keep, out=product)
+            for first in range(0, vocabulary, _ADDED_ROWS):
+                added = slice(first, first + _ADDED_ROWS)
+                weight_gradient[added] += product[added]
         if wanted:
             ctx.save_for_backward(hidden_gradient, weight_gradient)
         squares *= z_weight
@@ -89,16 +96,84 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return hidden_gradient * scale, weight_gradient * scale, None, None, None, None
 
 
+class _Softmax:
+    """Turns logits into losses and gradients, in float32 at least.
+
+    Args:
+        vocabulary: columns of the logits here.
+        rows: most that it is given at a time.
+        dtype: of the logits.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        rows: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        group: dist.ProcessGroup | None,
+        z_weight: float,
+    ) -> None:
+        self._group, self._z_weight = group, z_weight
+        self._first = dist.get_rank(group) * vocabulary if group is not None else 0
+        # Processes wait for each other in every piece: there, a chunk is one.
+        self._rows = rows if group is not None else _piece_rows(vocabulary, device.type)
+        exact = torch.promote_types(dtype, torch.float32)
+        self._wide: Tensor | None = None
+        if dtype != exact:
+            size = (min(rows, self._rows), vocabulary)
+            self._wide = torch.empty(size, dtype=exact, device=device)
+
+    def turn(self, logits: Tensor, targets: Tensor, losses: Tensor, gradient: bool) -> Tensor:
+        """Write the rows' losses, and their gradients in the place of ``logits`` if wanted.
+
+        Args:
+            logits: ``(rows, vocabulary)``, lost.
+            targets: ``(rows,)``. Rows whose target is ignored have a loss of 0 and a gradient
+                that means nothing.
+            losses: ``(rows,)``, written.
+
+        Returns:
+            The sum of squared logarithms of the normaliser, if there is a z-loss, else 0.
+        """
+        squares = losses.new_zeros(())
+        for start in range(0, len(logits), max(1, self._rows)):
+            part = slice(start, start + self._rows)
+            narrow, target = logits[part], targets[part]
+            exact = narrow if self._wide is None else self._wide[: len(narrow)].copy_(narrow)
+            counted = target != IGNORED
+            # Which column of this process's rows of the head each target is, if any.
+            column = (target - self._first).unsqueeze(1)
+            here = (column >= 0) & (column < logits.shape[1]) & counted.unsqueeze(1)
+            column = column.where(here, 0)
+            if self._group is None:
+                loss, normaliser, probabilities = _softmax_loss(exact, column)
+            else:
+                loss, normaliser, probabilities = _divided_softmax_loss(
+                    exact, column, here, self._group
+                )
+            losses[part] = loss.squeeze(1) * counted
+            if self._z_weight:
+                squares += (normaliser.square().squeeze(1) * counted).sum()
+            if not gradient:
+                continue
+            if self._z_weight:  # d(w z²) = 2 w z dz, and dz is the probabilities
+                probabilities *= 1 + 2 * self._z_weight * normaliser
+            probabilities.scatter_add_(1, column, -here.to(probabilities.dtype))
+            if self._wide is not None:
+                narrow.copy_(probabilities)
+        return squares
+
+
 def _softmax_loss(logits: Tensor, column: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy, logarithm of the normaliser, and probabilities in the place of ``logits``.
 
     All have the rows of ``logits``, ``(rows, vocabulary)``, and the first two one column.
     """
-    target_logits = logits.gather(1, column)
-    largest, at = logits.max(dim=1, keepdim=True)
+    target_logits, largest = logits.gather(1, column), logits.amax(dim=1, keepdim=True)
     probabilities = torch.softmax(logits, dim=1, out=logits)
     # The largest probability is never small, so this logarithm is always exact enough.
-    log_normaliser = largest - probabilities.gather(1, at).log()
+    log_normaliser = largest - probabilities.amax(dim=1, keepdim=True).log()
     return log_normaliser - target_logits, log_normaliser, probabilities
 
 

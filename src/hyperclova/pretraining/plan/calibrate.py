@@ -52,7 +52,7 @@ def cpu_assumptions() -> Assumptions:
         host_seconds=0.0,
         step_seconds=0.0,
         availability=1.0,
-        loss_chunk_mib=16,
+        loss_chunk_mib=128,
         fixed_gb=0.5,
     )
 

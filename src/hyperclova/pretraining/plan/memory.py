@@ -130,7 +130,8 @@ def memory(
     if last:
         vocabulary = shape.vocab_size / t
         rows = min(tokens, assumed.loss_chunk_rows(vocabulary))
-        loss = rows * vocabulary * (4 + 2 * size) + vocabulary * d * (4 + size)
+        rounded = size if size < 4 else 0  # beside what is summed in float32
+        loss = (rows * vocabulary + vocabulary * d) * (4 + rounded)
         loss += 2 * tokens * d * size
 
     gathered = _gathered(here, layout, size, alone)
