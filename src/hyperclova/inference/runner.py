@@ -19,7 +19,8 @@ from hyperclova.model.directory import load_config, load_model
 from hyperclova.parallel.device import bfloat16_in_hardware
 
 _WORTH_INT8 = 30_000_000
-"""Parameters from which reading the weights takes longer than quantising activations."""
+"""Parameters from which reading the weights takes longer than quantising activations by PyTorch's
+operations; with kernels of our own it always does."""
 _WORTH_THREADS = 30_000_000
 """Parameters from which sharing a step between threads gains more than they wait for each other."""
 
@@ -31,8 +32,8 @@ class Runner:
         directory: a model directory.
         device: where to run; None takes a CUDA device if there is one.
         precision: of weights and products; None is bfloat16 on CUDA devices that compute in it,
-            else float32; ``fast`` takes int8 for large models on CPUs. ``int8`` quantises the
-            matrices and is for CPUs. Logits are float32 always.
+            else float32; ``fast`` takes int8 on CPUs, for small models only with kernels of our
+            own. ``int8`` quantises the matrices and is for CPUs. Logits are float32 always.
 
     Raises:
         UserError: the directory holds no model that can be loaded, or the device cannot compute
@@ -102,7 +103,9 @@ class Runner:
 def _precision(device: torch.device, config: GPTConfig, fast: bool) -> Precision:
     if device.type == "cuda":
         return "bfloat16" if bfloat16_in_hardware(device) else "float32"
-    worthwhile = fast and int8_available() and parameters(config) >= _WORTH_INT8
+    if not (fast and int8_available()):
+        return "float32"
+    worthwhile = int8_kind() is NativeInt8Linear or parameters(config) >= _WORTH_INT8
     return "int8" if worthwhile else "float32"
 
 
