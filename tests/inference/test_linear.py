@@ -7,17 +7,23 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hyperclova.inference.linear import Int8Linear, Kind, PackedLinear, pack
+from hyperclova.inference.native import load
 from hyperclova.inference.native.linear import NativeInt8Linear
 from hyperclova.model import GPT, GPTConfig
-
-LIMIT = 127 if torch.cpu._is_vnni_supported() else 63
-"""The largest weight that the processor's kernel can take without overflowing its sums."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 
 SHAPES = [(64, 192), (256, 64), (64, 496), (96, 250), (7, 3), (1, 1), (2052, 33), (3072, 64)]
 INT8 = [Int8Linear, NativeInt8Linear]
 KINDS: list[Kind] = [PackedLinear, *INT8]
+
+
+def limit(kind: Kind) -> int:
+    """The largest weight that the processor's kernel can take without overflowing its sums."""
+    if kind is NativeInt8Linear:
+        library = load()
+        return library.weight_limit() if library is not None else 127
+    return 127 if torch.cpu._is_vnni_supported() else 63
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -57,9 +63,9 @@ def test_packed_matrices_multiply_as_plain_ones(rows: int) -> None:
 # -- integers --------------------------------------------------------------------------------------
 
 
-def rounding_bound(weight: Tensor, x: Tensor) -> Tensor:
+def rounding_bound(kind: Kind, weight: Tensor, x: Tensor) -> Tensor:
     """How far a product of rounded numbers can be from the true one, ``(rows, outputs)``."""
-    step_w = weight.abs().amax(1) / LIMIT / 2
+    step_w = weight.abs().amax(1) / limit(kind) / 2
     step_x = x.abs().amax(1, keepdim=True) / 127 / 2
     return (
         step_x * weight.abs().sum(1)
@@ -76,7 +82,7 @@ def test_the_error_is_that_of_rounding(kind: Kind, inputs: int, outputs: int) ->
     exact = nn.functional.linear(x.double(), weight.double(), bias.double())
     error = (packed(kind, weight, bias)(x) - exact).abs()
     slack = 1e-5 * (exact.abs() + 1)
-    assert (error <= rounding_bound(weight.double(), x.double()) + slack).all()
+    assert (error <= rounding_bound(kind, weight.double(), x.double()) + slack).all()
     # Errors are random: on the whole they are far from their bound.
     relative = error.square().mean().sqrt() / exact.square().mean().sqrt()
     assert relative < 0.02
@@ -101,16 +107,16 @@ def test_sums_of_integers_are_exact(
     pattern = data.draw(st.sampled_from(["random", "extreme", "largest"]))
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32)))
 
-    def draw(count: int, limit: int) -> Tensor:
+    def draw(count: int, most: int) -> Tensor:
         if pattern == "random":
-            return torch.randint(-limit, limit + 1, (count, inputs), generator=generator)
+            return torch.randint(-most, most + 1, (count, inputs), generator=generator)
         signs = torch.randint(0, 2, (count, inputs), generator=generator) * 2 - 1
         if pattern == "largest":
             signs = signs[:, :1].expand(-1, inputs).clone()  # all of a row's have one sign
-        return signs * limit
+        return signs * most
 
-    weight, x = draw(outputs, LIMIT), draw(rows, 127)
-    weight[:, 0], x[:, 0] = LIMIT, 127  # the largest magnitude makes the scale 1
+    weight, x = draw(outputs, limit(kind)), draw(rows, 127)
+    weight[:, 0], x[:, 0] = limit(kind), 127  # the largest magnitude makes the scale 1
     found = packed(kind, weight.float(), None)(x.float())
     expected = x @ weight.T
     assert expected.dtype == torch.int64
