@@ -194,6 +194,22 @@ def test_padding_ids_are_never_written(engine: Engine) -> None:
         engine.generate("옛날", max_tokens=100, temperature=1e6, seed=seed, logprobs=20)
 
 
+def test_the_largest_values_are_fine(engine: Engine) -> None:
+    completion = engine.generate(
+        "옛날",
+        max_tokens=2,
+        n=4096,
+        logprobs=0,
+        stop=["가" * 1024] * 64,
+        deadline=0.2,
+    )
+    assert len(completion.choices) == 4096
+    (choice,) = engine.generate("옛날", max_tokens=2, logprobs=480, seed=1).choices
+    assert {len(token.top) for token in choice.tokens} == {480}
+    completion = engine.generate("옛날", max_tokens=0, n=4096, echo=True)
+    assert {choice.text for choice in completion.choices} == {"옛날"}
+
+
 # -- streams ---------------------------------------------------------------------------------------
 
 
@@ -281,18 +297,29 @@ def test_closing_ends_what_runs(tiny_model_directory: Path) -> None:
     ("options", "message"),
     [
         ({"max_tokens": -1}, "max_tokens is -1"),
-        ({"n": 0}, "n is 0"),
+        ({"n": 0}, "n is 0; it must be from 1 to 4096"),
+        ({"n": 4097}, "n is 4097"),
+        ({"n": 10**12}, "n is 1000000000000"),
+        ({"temperature": float("inf")}, "temperature is inf"),
         ({"temperature": -0.1}, "temperature is -0.1"),
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"top_p": 0.0}, "top_p is 0.0"),
         ({"top_p": 1.1}, "top_p is 1.1"),
         ({"top_k": -1}, "top_k is -1"),
         ({"repetition_penalty": 0.0}, "repetition_penalty is 0.0"),
+        ({"repetition_penalty": float("nan")}, "repetition_penalty is nan"),
+        ({"repetition_penalty": 1e31}, r"repetition_penalty is 1e\+31.*at most 1e\+30"),
         ({"frequency_penalty": float("inf")}, "frequency_penalty is inf"),
+        ({"frequency_penalty": float("nan")}, "frequency_penalty is nan"),
+        ({"presence_penalty": -1e31}, "presence_penalty is -1e"),
         ({"logit_bias": {480: 1.0}}, "logit_bias names token id 480"),
         ({"logit_bias": {1: float("nan")}}, "logit_bias of token 1 is nan"),
+        ({"logit_bias": {1: float("-inf")}}, "logit_bias of token 1 is -inf"),
         ({"logprobs": -1}, "logprobs is -1"),
+        ({"logprobs": 481}, "logprobs is 481; it must be from 0 to 480"),
         ({"stop": ("가", "")}, "stop holds an empty string"),
+        ({"stop": ("가",) * 65}, "stop holds 65 strings; at most 64"),
+        ({"stop": ("가", "나" * 1025)}, "stop holds a string of 1025 characters"),
     ],
 )
 def test_values_out_of_range_are_named(

@@ -281,8 +281,11 @@ def test_what_the_server_refuses_is_said_in_its_words(remote: RemoteEngine) -> N
         remote.generate([Request((5,) * 300)])
     with pytest.raises(UserError, match="U\\+DC00"):
         remote.generate([Request("옛날\udc00")])
-    with pytest.raises(UserError, match="not finite"):
+    # What no engine takes is not sent.
+    with pytest.raises(UserError, match=r"^temperature is nan"):
         remote.generate([Request("옛날", sampling=Sampling(temperature=float("nan")))])
+    with pytest.raises(UserError, match=r"^n is 1000000000000; it must be from 1 to 4096"):
+        remote.generate([Request("옛날", n=10**12)])
     # One that fails ends the batch; the engine goes on.
     with pytest.raises(UserError, match="top_p"):
         remote.generate([Request("옛날", 5), Request("옛날", sampling=Sampling(top_p=7))])

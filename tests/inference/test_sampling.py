@@ -2,14 +2,16 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from hyperclova.inference.protocol import Sampling
+from hyperclova.inference.protocol import ModelInformation, Request, Sampling
 from hyperclova.inference.sampling import Chooser, choose, uniform
+from hyperclova.inference.validation import check_request
 
 VOCABULARY = 24
 IDS = st.integers(0, VOCABULARY - 1)
@@ -120,3 +122,37 @@ def test_a_flat_distribution_keeps_many_candidates() -> None:
     drawn = {choose(logits, [Chooser(Sampling(top_p=0.5), seed, [], 1)])[0] for seed in range(3000)}
     assert drawn <= set(range(500))  # the lower id comes first among equals
     assert len(drawn) > 450
+
+
+EXTREMES = st.sampled_from([-1e30, -1e-30, 0.0, 1e-30, 1e30])
+
+
+@given(
+    logits=LOGITS,
+    top_k=st.sampled_from([0, 1, 5]),
+    top_p=st.sampled_from([1e-300, 0.5, 1.0]),
+    temperature=st.sampled_from([5e-324, 1e-50, 1e-30, 1.0, 1e30, 1e308]),
+    repetition_penalty=st.sampled_from([1e-30, 1.0, 1e30]),
+    frequency_penalty=EXTREMES,
+    presence_penalty=EXTREMES,
+    logit_bias=st.dictionaries(IDS, EXTREMES),
+)
+def test_no_values_that_are_allowed_overflow(logits: list[float], **options: Any) -> None:
+    """Such an overflow would end all requests of the step: no token may be found."""
+    sampling = Sampling(seed=3, **options)
+    model = ModelInformation("", 64, VOCABULARY, 0, "", 0, 8, "float32")
+    check_request(Request("", sampling=sampling), model)
+    chooser = Chooser(sampling, 3, (0, 1, 2), limit=64)
+    with np.errstate(invalid="raise"):
+        for _ in range(4):
+            (token,) = choose(torch.tensor([logits]), [chooser])
+            assert 0 <= token < VOCABULARY
+
+
+def test_next_to_no_temperature_is_none() -> None:
+    """Though float32 cannot divide by it."""
+    logits = torch.tensor([[0.0, 2.0, 1.0, 2.5, 2.4999]])
+    for temperature in (5e-324, 1e-50, 1e-40, 1e-30):
+        for top_k in (0, 3):
+            chooser = Chooser(Sampling(temperature, top_k, seed=1), 1, (), limit=1)
+            assert choose(logits, [chooser]) == [3]

@@ -10,6 +10,10 @@ import httpx
 import openai
 import pytest
 
+from hyperclova.inference.protocol import ModelInformation
+from hyperclova.inference.validation import LONGEST_STOP, check_request
+from hyperclova.studio.api.completion_request import CompletionRequest
+from hyperclova.studio.parameters import BY_NAME, STOP_LIMIT
 from studio_process import Server
 
 GOOD: dict[str, Any] = {"model": "tiny", "prompt": "옛날 옛적", "max_tokens": 1}
@@ -54,6 +58,7 @@ REFUSED = [
     ("logit_bias", [1], "an object"),
     ("logit_bias", {"글": 1}, "not a token id"),
     ("logit_bias", {"-1": 1}, "not a token id"),
+    ("logit_bias", {"9" * 5000: 1}, "not a token id"),
     ("logit_bias", {"1": 101}, "from -100 to 100"),
     ("logit_bias", {"1": "5"}, "from -100 to 100"),
     ("logit_bias", {"1000000": 5}, "not in the vocabulary"),
@@ -68,6 +73,7 @@ REFUSED = [
     ("seed", 2**63, "must be from -9223372036854775808"),
     ("seed", "1", "whole number"),
     ("stop", ["가", "나", "다", "라", "마"], "at most 4"),
+    ("stop", ["가", "나" * 1025], "at most 1024 characters"),
     ("stop", [""], "empty string"),
     ("stop", "", "empty string"),
     ("stop", 5, "list of strings"),
@@ -102,6 +108,22 @@ def test_a_wrong_field_is_named(http: httpx.Client, field: str, value: Any, says
     assert error["code"]
     assert error["message"].startswith(field)
     assert says in error["message"]
+
+
+@pytest.mark.parametrize("end", ["minimum", "maximum"])
+def test_what_studio_allows_the_engine_takes(end: str) -> None:
+    """Each range at its ends; what the engine alone refuses would not be named as a field."""
+    model = ModelInformation("", 2**20, 10**6, 0, "", 0, 8, "float32")
+    ends = {name: getattr(parameter, end) for name, parameter in BY_NAME.items()}
+    numbers = {name: value for name, value in ends.items() if value is not None}
+    n = numbers.pop("best_of") if end == "maximum" else 1
+    for body in (
+        *({name: value} for name, value in numbers.items()),
+        {**numbers, "n": n, "best_of": n},
+        {"stop": ["가" * LONGEST_STOP] * STOP_LIMIT, "logit_bias": {"0": -100, "999999": 100}},
+    ):
+        asked = CompletionRequest.parse({**GOOD, **body})
+        check_request(asked.for_engine("옛날"), model)
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,7 @@ class Engine:
             UserError: as for :meth:`generate`.
             EngineBusy: too many requests are waiting.
         """
+        check_request(request, self.model)
         job = self._generation(request, on_chunk, on_end)
         self._scheduler.submit(job)
         return job
@@ -280,7 +281,6 @@ class Engine:
         on_chunk: Callable[[Chunk], None],
         on_end: Callable[[BaseException | None], None],
     ) -> Generation:
-        check_request(request, self.model)
         prompt = self._symbols(request.prompt)
         check_length(len(prompt), request.max_tokens, self.model)
         healed = self._healed(request)
@@ -301,6 +301,7 @@ class Engine:
     ) -> Iterator[tuple[Generation, "Future[Completion]"]]:
         for number, request in enumerate(requests):
             with _named("requests", number, len(requests)):
+                check_request(request, self.model)
                 completing = _Completing(request.n)
                 job = self._generation(request, completing.gatherer.add, completing.end)
             yield job, completing.answer

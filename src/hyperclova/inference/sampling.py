@@ -22,6 +22,7 @@ _Floats = npt.NDArray[np.floating[Any]]
 _Integers = npt.NDArray[np.int64]
 
 _BLOCK = 256  # ids whose weights are summed before the place among them is looked for
+_COLDEST, _HOTTEST = 2.0**-126, 2.0**127  # temperatures that float32 can divide by
 _NUMBERS = 64  # random numbers drawn in advance; one by one is slow
 
 
@@ -134,7 +135,9 @@ def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[int]:
     tokens: list[int] = logits.numpy().argmax(axis=1).tolist()
     sampled = [row for row, chooser in enumerate(choosers) if chooser.sampling.temperature > 0]
     if sampled:
-        temperatures = torch.tensor([choosers[row].sampling.temperature for row in sampled])
+        temperatures = torch.tensor(
+            [min(max(choosers[row].sampling.temperature, _COLDEST), _HOTTEST) for row in sampled]
+        )
         best = torch.stack([logits[row, tokens[row]] for row in sampled])
         # Relative to the best, so that exp does not overflow however small the temperature is;
         # padded to whole blocks with ids of no weight.

@@ -7,6 +7,16 @@ from hyperclova.errors import UserError
 from hyperclova.inference.protocol import ModelInformation, Request, Sampling
 from hyperclova.inference.soft_prompt import SoftPrompt
 
+MOST_CHOICES = 4096
+"""Continuations of one prompt. Each that waits costs its caller a little memory, and when a request
+is stopped all are told in one step."""
+MOST_STOPS = 64
+LONGEST_STOP = 1024
+"""Characters of a stop string. All are looked for after every token."""
+MOST_LOGPROBS = 1024
+"""Rivals named for each token; they are kept until the text has been taken."""
+_LARGEST = 1e30  # of biases and penalties: sums and products of these are finite in float32
+
 
 def check_request(request: Request, model: ModelInformation) -> None:
     """Check everything about a request that does not depend on its prompt's tokens.
@@ -16,17 +26,14 @@ def check_request(request: Request, model: ModelInformation) -> None:
     """
     if request.max_tokens < 0:
         raise UserError(f"max_tokens is {request.max_tokens}; it must be 0 or more")
-    if request.n < 1:
-        raise UserError(f"n is {request.n}; it must be 1 or more")
-    if request.logprobs is not None and not 0 <= request.logprobs <= model.vocabulary_size:
-        raise UserError(
-            f"logprobs is {request.logprobs}; it must be from 0 to the vocabulary's "
-            f"{model.vocabulary_size}"
-        )
+    if not 1 <= request.n <= MOST_CHOICES:
+        raise UserError(f"n is {request.n}; it must be from 1 to {MOST_CHOICES}")
+    most = min(MOST_LOGPROBS, model.vocabulary_size)
+    if request.logprobs is not None and not 0 <= request.logprobs <= most:
+        raise UserError(f"logprobs is {request.logprobs}; it must be from 0 to {most}")
     if request.deadline is not None and not request.deadline > 0:
         raise UserError(f"deadline is {request.deadline}; it must be above 0 seconds")
-    if not all(request.stop):
-        raise UserError("stop holds an empty string; every stop string needs a character")
+    _check_stop(request.stop)
     _check_sampling(request.sampling, model)
 
 
@@ -77,6 +84,18 @@ def check_length(length: int, max_tokens: int, model: ModelInformation) -> None:
         )
 
 
+def _check_stop(stop: Sequence[str]) -> None:
+    if len(stop) > MOST_STOPS:
+        raise UserError(f"stop holds {len(stop)} strings; at most {MOST_STOPS} are looked for")
+    if not all(stop):
+        raise UserError("stop holds an empty string; every stop string needs a character")
+    longest = max(map(len, stop), default=0)
+    if longest > LONGEST_STOP:
+        raise UserError(
+            f"stop holds a string of {longest} characters; the longest may have {LONGEST_STOP}"
+        )
+
+
 def _check_sampling(sampling: Sampling, model: ModelInformation) -> None:
     if not (math.isfinite(sampling.temperature) and sampling.temperature >= 0):
         raise UserError(f"temperature is {sampling.temperature}; it must be 0 or more")
@@ -85,15 +104,22 @@ def _check_sampling(sampling: Sampling, model: ModelInformation) -> None:
     if not 0 < sampling.top_p <= 1:
         raise UserError(f"top_p is {sampling.top_p}; it must be above 0 and at most 1")
     penalty = sampling.repetition_penalty
-    if not (math.isfinite(penalty) and penalty > 0):
-        raise UserError(f"repetition_penalty is {penalty}; it must be above 0 (1 changes nothing)")
+    if not 1 / _LARGEST <= penalty <= _LARGEST:
+        raise UserError(
+            f"repetition_penalty is {penalty}; it must be above 0 (1 changes nothing) and at most "
+            f"{_LARGEST:g}"
+        )
     for name in ("frequency_penalty", "presence_penalty"):
-        if not math.isfinite(getattr(sampling, name)):
-            raise UserError(f"{name} is {getattr(sampling, name)}; it must be a finite number")
+        value = getattr(sampling, name)
+        if not -_LARGEST <= value <= _LARGEST:
+            raise UserError(f"{name} is {value}; it must be from -{_LARGEST:g} to {_LARGEST:g}")
     for token, bias in sampling.logit_bias.items():
         if not 0 <= token < model.vocabulary_size:
             raise UserError(
                 f"logit_bias names token id {token}; ids are from 0 to {model.vocabulary_size - 1}"
             )
-        if not math.isfinite(bias):
-            raise UserError(f"logit_bias of token {token} is {bias}; it must be a finite number")
+        if not -_LARGEST <= bias <= _LARGEST:
+            raise UserError(
+                f"logit_bias of token {token} is {bias}; it must be from -{_LARGEST:g} to "
+                f"{_LARGEST:g}"
+            )

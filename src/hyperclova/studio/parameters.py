@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hyperclova.inference.validation import LONGEST_STOP
+
 Language = Literal["ko", "en"]
 Kind = Literal["number", "integer", "strings"]
 Group = Literal["basic", "repetition", "advanced", "probabilities"]
@@ -100,6 +102,8 @@ def _check_strings(value: Any) -> str | None:
         return f"must have at most {STOP_LIMIT} strings"
     if not all(value):
         return "must not contain an empty string"
+    if max(map(len, value), default=0) > LONGEST_STOP:
+        return f"must have strings of at most {LONGEST_STOP} characters"
     return None
 
 

@@ -23,6 +23,7 @@ from hyperclova.inference.remote.connection import Connection, Object
 from hyperclova.inference.remote.scores import COMPLETIONS, Scorer
 from hyperclova.inference.remote.session import Session
 from hyperclova.inference.remote.wire import StreamReader, completion_to_plain
+from hyperclova.inference.validation import check_request
 from hyperclova.tokenizer import Tokenizer
 
 T = TypeVar("T")
@@ -88,7 +89,8 @@ class AsyncRemoteEngine:
         that the server frees their places.
 
         Raises:
-            UserError: the server refuses the request, or it cannot be sent.
+            UserError: a value is out of range, the server refuses the request, or it cannot be
+                sent.
             EngineBusy: the server has no place for it.
             EngineDied: the server went away; the text so far is all there is.
             EngineError: the server failed.
@@ -97,6 +99,7 @@ class AsyncRemoteEngine:
         if request.deadline is not None:
             until = asyncio.get_running_loop().time() + request.deadline
         session = self._session
+        check_request(request, session.served.model)
         reader = StreamReader(request, session.vocabulary)
         try:
             async with session.waiting(until):
@@ -123,6 +126,7 @@ class AsyncRemoteEngine:
         return await self._side_by_side(self._complete, requests)
 
     async def _complete(self, request: Request) -> Completion:
+        check_request(request, self.model)
         gatherer = Gatherer(request.n)
         async with contextlib.aclosing(self.stream(request)) as chunks:
             async for chunk in chunks:

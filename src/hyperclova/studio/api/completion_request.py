@@ -14,6 +14,7 @@ Prompt = str | tuple[int, ...]
 PROMPT_LIMIT = 1024
 """Prompts in one request."""
 
+_DIGITS = 19  # of a token id, more than any has; Python does not read numbers of thousands
 _FLAGS = ("echo", "heal", "return_token_ids", "stream")
 _OTHERS = ("model", "prompt", "logit_bias", "stream_options", "suffix", "user")
 _KNOWN = frozenset((*BY_NAME, *_FLAGS, *_OTHERS))
@@ -213,9 +214,10 @@ def _is_id(value: Any) -> bool:
 def _logit_bias(value: fields.Object | None) -> dict[int, float]:
     biases = {}
     for token, bias in (value or {}).items():
-        if not (token.isascii() and token.isdigit()):
+        if not (token.isascii() and token.isdigit() and len(token) <= _DIGITS):
             raise invalid(
-                f"logit_bias: {token!r} is not a token id; keys are ids from POST /tokenize",
+                f"logit_bias: {token[: 2 * _DIGITS]!r} is not a token id; "
+                "keys are ids from POST /tokenize",
                 "logit_bias",
             )
         number = isinstance(bias, int | float) and not isinstance(bias, bool)
