@@ -1,5 +1,7 @@
 """When something breaks, the page says what, and what to do; the text is safe."""
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -50,6 +52,54 @@ def test_the_engine_dies_while_nobody_writes(page: Any, studio: Any) -> None:
     write(page, PROMPT)
     set_parameter(page, "max_tokens", 4)
     assert generate(page)
+
+
+def test_what_is_asked_while_the_model_loads_waits_for_it(page: Any) -> None:
+    """The page was opened before the model was there, and so knows only its name."""
+    asked = []
+
+    def loading(status: dict[str, Any]) -> dict[str, Any]:
+        return {**status, "state": "loading", "model": None}
+
+    def document(route: Any) -> None:
+        response = route.fetch()
+        before, data, after = re.split(
+            r"(?<=id=\"page-data\">)(.*?)(?=</script>)", response.text(), flags=re.DOTALL
+        )
+        values = json.loads(data)
+        values |= {"model": None, "status": loading(values["status"])}
+        route.fulfill(response=response, body=before + json.dumps(values) + after)
+
+    def status(route: Any) -> None:
+        asked.append(route)
+        response = route.fetch()
+        answer = response.json()
+        route.fulfill(response=response, json=loading(answer) if len(asked) < 3 else answer)
+
+    page.route("**/playground", document)
+    page.route("**/api/status", status)
+    page.reload()
+    write(page, PROMPT)
+    set_parameter(page, "max_tokens", 4)
+    assert page.locator("#state").get_attribute("data-kind") == "busy"
+    assert generate(page)
+    assert len(asked) >= 3
+    assert page.locator(".error").count() == 0
+
+
+def test_waiting_for_the_model_can_be_stopped(page: Any) -> None:
+    page.route(
+        "**/api/status",
+        lambda route: route.fulfill(json={"state": "loading", "message": "", "model_id": "tiny"}),
+    )
+    with page.expect_response("**/api/status"):
+        page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    write(page, PROMPT)
+    page.locator("#text").press("Control+Enter")
+    page.locator("#stop").click()
+    page.locator("#generate").wait_for()
+    assert value(page) == PROMPT
+    assert page.locator(".error").count() == 0
 
 
 def test_a_text_longer_than_the_context(page: Any) -> None:

@@ -10,11 +10,13 @@ router = APIRouter(prefix="/api", tags=["Studio"])
 
 
 def describe(studio: Studio) -> dict[str, Any]:
-    """``{"state", "message", "model"}``; ``model`` is null until it has been loaded once."""
+    """``{"state", "message", "model_id", "model"}``; ``model`` is null until it has been loaded
+    once, its name is known before."""
     model = studio.engine.model
     return {
         "state": studio.engine.state,
         "message": studio.engine.message or "",
+        "model_id": studio.settings.model_id,
         "model": None
         if model is None
         else {

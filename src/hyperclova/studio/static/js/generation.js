@@ -73,6 +73,7 @@ export class Generation {
     const before = count.count ?? 0;
     const follow = nearEnd();
     try {
+      await state.whileLoading(abort.signal); // a server that loads sends everybody away
       for await (const event of stream(request, abort.signal)) {
         usage = event.usage ?? usage;
         const choice = event.choices[0];

@@ -27,7 +27,7 @@ const probabilities = new Probabilities(editor, (unit, token) => {
   state.say("done", t("state.chosen"));
 });
 const current = () => completionRequest(
-  state.engine.model?.id ?? page.model?.id ?? "", editor.text.string, parameters.values, probabilities.shown,
+  state.engine.model_id, editor.text.string, parameters.values, probabilities.shown,
 );
 const generation = new Generation({ editor, state, count, probabilities, request: current, failed: showError });
 const desk = new Desk(() => ({
@@ -104,7 +104,7 @@ editor.onChange = (text) => {
 generation.onChange = refresh;
 parameters.onChange = () => { desk.changed(); count.show(); };
 state.onEngine = () => {
-  element("model").textContent = state.engine.model?.id ?? page.model?.id ?? "—";
+  element("model").textContent = state.engine.model_id;
   if (state.ready) count.recount(editor.text.string);
   refresh();
 };

@@ -46,6 +46,15 @@ export class State {
     this.#later();
   }
 
+  /** Wait while the model loads or comes back after a crash. @param {AbortSignal} signal */
+  async whileLoading(signal) {
+    while (this.engine.state === "loading" || this.engine.state === "restarting") {
+      await new Promise((resolve) => setTimeout(resolve, SOON));
+      signal.throwIfAborted();
+      await this.ask();
+    }
+  }
+
   #later() { this.timer = setTimeout(() => this.ask(), this.ready ? LATER : SOON); }
 
   #show() {
