@@ -1,5 +1,6 @@
 """Scores of continuations and embeddings of prompts are those of a plain forward pass."""
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -279,3 +280,17 @@ def test_low_precision_scores_are_near(
         for low, high in zip(one.logprobs, other.logprobs, strict=True)
     ]
     assert 0 < np.sqrt(np.mean(np.square(differences))) < error
+
+
+def test_more_choices_than_are_read_at_once(engine: Engine) -> None:
+    """Some of them one token long, some of none."""
+    chance = random.Random(3)
+    letters = "가나다라마바사아자차 뷁"
+    many = ["".join(chance.choices(letters, k=chance.randrange(5))) for _ in range(700)]
+    prompt = (5, "옛날 옛적에 ")
+    found = engine.score_choices(prompt, many)
+    for at in range(0, len(many), 90):
+        part = many[at : at + 90]
+        for score, expected in zip(found[at:], engine.score_choices(prompt, part), strict=False):
+            assert (score.tokens, score.greedy) == (expected.tokens, expected.greedy)
+            assert score.logprobs == pytest.approx(expected.logprobs, abs=1e-4)

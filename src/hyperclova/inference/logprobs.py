@@ -43,6 +43,19 @@ def measure(logits: Tensor, tokens: Sequence[int], top: int, vocabulary: int) ->
     ]
 
 
+def measure_rivals(logits: Tensor, tokens: Sequence[int], vocabulary: int) -> list[Measured]:
+    """Measure several tokens that could stand at one place, each beside the most likely one.
+
+    Args:
+        logits: ``(1, model's vocabulary)``; all is as for :func:`measure`, the numbers, too.
+    """
+    if not tokens:
+        return []
+    (best,) = measure(logits, tokens[:1], 1, vocabulary)
+    logprobs = logits[0, torch.tensor(tokens)] - torch.logsumexp(logits, dim=-1)
+    return [Measured(logprob, best.top) for logprob in logprobs.tolist()]
+
+
 def _best_first(rival: tuple[int, float]) -> tuple[float, int]:
     token, logprob = rival
     return -logprob, token

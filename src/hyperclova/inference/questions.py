@@ -1,5 +1,6 @@
 """What may be asked of prompts besides to continue them: scores and embeddings."""
 
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
@@ -7,12 +8,17 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from hyperclova.inference.cache import KeyValues
 from hyperclova.inference.jobs import MEASURED_ROWS, Job, Reader, Wish
-from hyperclova.inference.logprobs import Measured, measure
+from hyperclova.inference.logprobs import Measured, measure, measure_rivals
 from hyperclova.inference.prompt import Symbols
-from hyperclova.inference.protocol import Floats, Pooling, Score
+from hyperclova.inference.protocol import FinishReason, Floats, Pooling, Score
 
 T = TypeVar("T")
+
+_SIDE_BY_SIDE = (
+    256  # continuations of a prompt that are read at once; more than a step has room for
+)
 
 
 class Question(Job, Generic[T]):
@@ -45,7 +51,17 @@ class Scoring(Question[list[Score]]):
         self._prompt, self._continuations = prompt, continuations
         self._vocabulary = vocabulary
         self._measured: list[list[Measured]] = [[] for _ in continuations]
+        self._cache: KeyValues | None = None
+        """The prompt's, while continuations wait to go on from it."""
+        # The first token of each is measured by the prompt's last state.
+        self._waiting = deque(
+            index for index, tokens in enumerate(continuations) if len(tokens) > 1
+        )
         self._readers: dict[Reader, int] = {}
+
+    def stop(self, reason: FinishReason) -> None:
+        self._cache = None  # whoever holds on to the question need not hold this
+        super().stop(reason)
 
     def reader(self) -> Reader | None:
         return Reader(self, self._prompt, reuse=len(self._prompt) - 1)
@@ -63,9 +79,12 @@ class Scoring(Question[list[Score]]):
         ]
 
     def _begin_continuations(self, logits: Tensor) -> None:
-        for measured, tokens in zip(self._measured, self._continuations, strict=True):
-            if tokens:
-                measured += measure(logits, tokens[:1], 1, self._vocabulary)
+        begun = [index for index, tokens in enumerate(self._continuations) if tokens]
+        first = [self._continuations[index][0] for index in begun]
+        for index, measured in zip(
+            begun, measure_rivals(logits, first, self._vocabulary), strict=True
+        ):
+            self._measured[index].append(measured)
 
     def _measuring(self, index: int, following: tuple[int, ...], states: Tensor) -> Wish:
         def take(logits: Tensor) -> None:
@@ -76,21 +95,14 @@ class Scoring(Question[list[Score]]):
 
     def read(self, reader: Reader) -> list[Reader]:
         if reader.symbols is self._prompt:
-            assert reader.cache is not None
-            for index, tokens in enumerate(self._continuations):
-                if len(tokens) > 1:
-                    rest = Reader(
-                        self,
-                        Symbols(tokens[:-1]),
-                        reader.cache.fork(),
-                        begin=len(self._prompt),
-                        remember=False,
-                    )
-                    self._readers[rest] = index
-            begun = list(self._readers)
+            self._cache = reader.cache
         else:
             del self._readers[reader]
-            begun = []
+        begun = []
+        while self._waiting and len(self._readers) < _SIDE_BY_SIDE:
+            begun.append(self._begin(self._waiting.popleft()))
+        if not self._waiting:
+            self._cache = None
         if not self._readers:
             self.answer.set_result(
                 [
@@ -100,6 +112,18 @@ class Scoring(Question[list[Score]]):
             )
             self.end()
         return begun
+
+    def _begin(self, index: int) -> Reader:
+        assert self._cache is not None
+        reader = Reader(
+            self,
+            Symbols(self._continuations[index][:-1]),
+            self._cache.fork(),
+            begin=len(self._prompt),
+            remember=False,
+        )
+        self._readers[reader] = index
+        return reader
 
 
 def _score(tokens: tuple[int, ...], measured: Sequence[Measured]) -> Score:
