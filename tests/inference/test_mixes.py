@@ -205,4 +205,4 @@ def test_answers_do_not_depend_on_the_company(
             reused += found[-1].reused_tokens
 
     check()
-    assert reused > 100 * MIXES
+    assert reused > 20 * MIXES  # mostly 150 to 300, but what is drawn varies
