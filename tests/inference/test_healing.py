@@ -1,5 +1,6 @@
 """Open words: where a prompt is cut, and that what is written instead spells it."""
 
+import json
 import math
 import random
 from pathlib import Path
@@ -10,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperclova.inference.healing import LONGEST, Constraint, Vocabulary, heal, helps
+from hyperclova.inference.protocol import Request, Sampling
 from hyperclova.tokenizer import TextError, Tokenizer
 from hyperclova.tokenizer.train import train
+from random_models import write_random_model
 
 TEXT = "대한민국의 수도는 서울이다. 바람이 불자 나뭇잎이 우수수 떨어졌다."
 
@@ -27,6 +30,28 @@ texts = st.text(alphabet=AWKWARD, max_size=24) | st.text(max_size=12)
 def shipped() -> Tokenizer:
     """8,192 ids, among them whole words."""
     return Tokenizer.load(Path(__file__).parents[2] / "models" / "hyperclova-small")
+
+
+@pytest.fixture(scope="module")
+def large(shipped: Tokenizer) -> Tokenizer:
+    """51,200 ids, the paper's number: those that we ship and pairs of them, which join whatever
+    they join, halves of characters too."""
+    _, (serialized, description) = shipped.__reduce__()
+    tree = json.loads(serialized)
+    names, merges = tree["model"]["vocab"], tree["model"]["merges"]
+    ordinary = [name for name in names if not name.startswith("<|")]
+    chance = random.Random(0)
+    while len(names) < 51_200:
+        left, right = chance.choice(ordinary), chance.choice(ordinary)
+        if left + right not in names:
+            names[left + right] = len(names)
+            merges.append([left, right])
+    return Tokenizer(json.dumps(tree), description)
+
+
+@pytest.fixture(scope="module")
+def large_vocabulary(large: Tokenizer) -> Vocabulary:
+    return Vocabulary(large)
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +335,90 @@ def test_a_lone_space_does_not_outweigh_the_word(shipped: Tokenizer) -> None:
     assert scores[shipped.end_of_text_id] == -np.inf
 
 
+# -- 51,200 ids ----------------------------------------------------------------------------------
+
+
+@st.composite
+def spelt_by(draw: st.DrawFn, tokenizer: Tokenizer) -> str:
+    """Texts in which tokens of the whole vocabulary stand, whole or cut."""
+    ids = draw(st.lists(st.integers(1, tokenizer.vocabulary_size - 1), max_size=4))
+    text = tokenizer.decode(ids).replace("\ufffd", "")
+    return draw(texts) + text[: draw(st.integers(0, len(text)))]
+
+
+@settings(max_examples=100)
+@given(data=st.data(), seed=st.integers(0, 2**32))
+def test_healing_holds_for_a_large_vocabulary(
+    large: Tokenizer, large_vocabulary: Vocabulary, data: st.DataObject, seed: int
+) -> None:
+    text, following = data.draw(spelt_by(large)), data.draw(spelt_by(large))
+    check_stable(large, text, following)
+    healed = heal(large, text)
+    constraint = Constraint(large_vocabulary, healed.remainder)
+    written = spelt(large, constraint, random.Random(seed))
+    assert written.startswith(healed.remainder)
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_look_ups_in_a_large_vocabulary_find_what_is_there(
+    large: Tokenizer, large_vocabulary: Vocabulary, data: st.DataObject
+) -> None:
+    """Against a walk through all ids."""
+    token = data.draw(st.integers(1, large.vocabulary_size - 1))
+    rest = large.token_bytes(token) + data.draw(texts).encode()
+    rest = rest[: data.draw(st.integers(1, 24))]
+    longer, shorter = [], []
+    for token in range(large.vocabulary_size):
+        own = large.token_bytes(token)
+        if own.startswith(rest):
+            longer.append(token)
+        elif own and rest.startswith(own):
+            shorter.append(token)
+    assert large_vocabulary.beginning_with(rest).tolist() == longer
+    assert sorted(large_vocabulary.prefixes_of(rest).tolist()) == shorter
+    # Every byte has a token, so that all bytes can be spelt.
+    assert np.isfinite(large_vocabulary.log_chances(rest)).all()
+    constraint = Constraint(large_vocabulary, rest)
+    assert constraint.allowed is not None
+    assert constraint.allowed.tolist() == sorted(longer + shorter)
+    begins = dict(zip(constraint.allowed.tolist(), constraint.bias.tolist(), strict=True))
+    assert all(begins[token] == 0 for token in longer)
+    assert all(begins[token] < 0 for token in shorter)
+
+
 # -- with a model ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def large_model_directory(large: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_model(large, tmp_path_factory.mktemp("models") / "large", 128)
+
+
+def test_an_engine_with_a_large_vocabulary_heals(
+    large_model_directory: Path, large: Tokenizer
+) -> None:
+    from hyperclova.inference import Engine
+
+    prompts = ["대한민국의 수", "오늘 저녁에는 ", "그는 뷁", "존경하는 대통", "끝.\n"]
+    requests = [
+        Request(prompt, 6, Sampling(seed=seed), n=2, logprobs=0, heal=True)
+        for seed, prompt in enumerate(prompts)
+    ]
+    with Engine(large_model_directory) as engine:
+        together = engine.generate(requests)
+        assert together == [engine.generate([request])[0] for request in requests]
+    for prompt, completion in zip(prompts, together, strict=True):
+        assert completion.prompt_tokens == large.count(prompt)
+        for choice in completion.choices:
+            data = large.decode_bytes(token.id for token in choice.tokens)
+            # The first token may have begun in the prompt; its text is what goes beyond.
+            assert len(choice.tokens) == 6
+            assert any(
+                prompt.encode().endswith(data[:begun])
+                and data[begun:].decode(errors="replace").startswith(choice.text)
+                for begun in range(len(large.token_bytes(choice.tokens[0].id)))
+            )
 
 
 def test_greedy_text_goes_on_from_the_prompt(

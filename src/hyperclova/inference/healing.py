@@ -133,7 +133,7 @@ class Vocabulary:
     """The ids of a tokenizer in the order of their bytes, to look up beginnings.
 
     Control tokens are not in it, nor the unknown token of a ``character`` tokenizer. It is built
-    once (some hundredths of a second for 51,200 ids) and never changes: threads may share it.
+    once (a tenth of a second and 6 MB for 51,200 ids) and never changes: threads may share it.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
