@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hyperclova.inference.linear import Int8Linear, Kind, PackedLinear, pack
 from hyperclova.inference.native import load
 from hyperclova.inference.native.linear import NativeInt8Linear
+from hyperclova.inference.native.norm import NativeLayerNorm
 from hyperclova.model import GPT, GPTConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
@@ -180,7 +181,8 @@ def test_packing_replaces_every_linear_layer(
         expected = model(x)
         pack(model, kind)
         kinds = [type(each) for each in model.modules() if not list(each.children())]
-        assert kinds == [kind, kind, nn.LayerNorm, nn.GELU, kind]
+        norm = NativeLayerNorm if kind is NativeInt8Linear else nn.LayerNorm
+        assert kinds == [kind, kind, norm, nn.GELU, kind]
         torch.testing.assert_close(model(x), expected, atol=0.05, rtol=0)
 
 

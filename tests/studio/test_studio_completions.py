@@ -180,7 +180,7 @@ def test_echo_scores_a_prompt_like_the_engine(
     assert choice.logprobs.token_logprobs[0] is None
     assert choice.logprobs.top_logprobs[0] is None
     assert answer.usage.completion_tokens == 0
-    with Engine(tiny_model_directory) as engine:
+    with Engine(tiny_model_directory, precision="fast") as engine:  # as Studio's by default
         score = engine.score(prompt, continuation)
     scored = choice.logprobs.token_logprobs[-len(score.tokens) :]
     assert scored == pytest.approx(score.logprobs, abs=1e-4)
