@@ -19,8 +19,8 @@ STAND_INS = {
     "scancel": """
         echo "scancel $@" >> "$LOG"; kill -TERM "$(cat "$LOG.pid")" """,
     "srun": """
-        echo "$@" >> "$LOG"; echo $$ > "$LOG.pid"
         trap "exit $FINISH" TERM
+        echo "$@" >> "$LOG"; echo $$ > "$LOG.pid"
         if [[ -n ${RUN_SECONDS:-} ]]; then sleep "$RUN_SECONDS"; exit "$FINISH"; fi
         while :; do sleep 0.05; done""",
 }

@@ -31,6 +31,13 @@ export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=600
 
 first_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 
+stopping=no
+ask_to_stop() {
+  stopping=yes
+  scancel --signal=TERM "$SLURM_JOB_ID.0" # to the processes of srun's step, on all nodes
+}
+trap ask_to_stop USR1 TERM
+
 # --resume begins anew where there is nothing to go on from.
 srun --kill-on-bad-exit=1 torchrun \
   --nnodes "$SLURM_JOB_NUM_NODES" \
@@ -41,13 +48,6 @@ srun --kill-on-bad-exit=1 torchrun \
   --max-restarts 20 \
   -m hyperclova pretrain "$@" --resume &
 step=$!
-
-stopping=no
-ask_to_stop() {
-  stopping=yes
-  scancel --signal=TERM "$SLURM_JOB_ID.0" # to the processes of srun's step, on all nodes
-}
-trap ask_to_stop USR1 TERM
 
 status=0
 while :; do

@@ -1,6 +1,7 @@
 """Processes that start again meet each other, not their predecessors."""
 
 import threading
+import uuid
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def meet(store: Store, ranks: int, late: int | None = None) -> list[str]:
     def start(rank: int) -> None:
         own = own_store(store, rank, ranks, timeout_seconds=30)
         if rank == 0:
-            own.set("address", f"{id(own)}")
+            own.set("address", uuid.uuid4().hex)
         own.wait(["address"], timedelta(seconds=30))
         found[rank] = own.get("address").decode()
 
