@@ -25,7 +25,13 @@ from torch import Tensor
 
 from hyperclova.model import GPT, SIZES, GPTConfig, cost
 from hyperclova.model.convert import to_gpt2
-from hyperclova.parallel.device import autocast, choose_device, choose_precision, describe
+from hyperclova.parallel.device import (
+    autocast,
+    choose_device,
+    choose_precision,
+    describe,
+    keep_freed_memory,
+)
 from hyperclova.parallel.layout import Layout
 from hyperclova.parallel.place import place
 from hyperclova.pretraining.config import OptimizerSection
@@ -88,6 +94,7 @@ class Clock:
 def run_hyperclova(
     arguments: argparse.Namespace, device: torch.device, dtype: torch.dtype, compiled: bool
 ) -> tuple[list[float], list[float]]:
+    keep_freed_memory(device)  # as ``hyperclova pretrain`` does before it places the model
     rows, time = arguments.batch, arguments.sequence
     kind = (device, dtype, CrossEntropy(dtype), time, rows, rows, compiled)
     placed = place(shape(arguments), 0, Layout().resolve(1), *kind)

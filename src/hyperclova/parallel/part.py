@@ -40,6 +40,7 @@ class Part(nn.Module):
         objective: of the last part.
         tensor_mesh: the devices that :func:`shard_tensors` divided it over, if any.
         documents: id of end-of-text, if packed documents shall not see one another.
+        attend: attention over a whole window, in place of PyTorch's.
     """
 
     def __init__(
@@ -52,12 +53,13 @@ class Part(nn.Module):
         tensor_mesh: DeviceMesh | None = None,
         sequence_parallel: bool = True,
         documents: int | None = None,
+        attend: Attend | None = None,
     ) -> None:
         super().__init__()
         self.model, self.first, self.last = model, first, last
         self.objective, self.recompute = objective, recompute
         self.tensor_mesh, self.sequence_parallel = tensor_mesh, sequence_parallel
-        self.documents = documents
+        self.documents, self.attend = documents, attend
 
     @property
     def layers(self) -> str:
@@ -81,7 +83,7 @@ class Part(nn.Module):
             tokens: what the first part was given, for others that keep documents apart.
         """
         model = self.model
-        attend: Attend | None = None
+        attend = self.attend
         positions = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
         if self.documents is not None:
             if self.first:

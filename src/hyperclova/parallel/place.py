@@ -13,8 +13,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
-from hyperclova.model.gpt import GPT, GPTConfig
-from hyperclova.parallel.device import autocast
+from hyperclova.model.gpt import GPT, Attend, GPTConfig
+from hyperclova.parallel.attention import causal_attention
+from hyperclova.parallel.device import autocast, products_outrun_attention
 from hyperclova.parallel.float8 import convert
 from hyperclova.parallel.layout import Layout
 from hyperclova.parallel.mesh import Grid
@@ -227,6 +228,9 @@ def place(
         documents: see :class:`Part`.
         float8: 8-bit products (:mod:`hyperclova.parallel.float8`); not with tensor parallelism.
     """
+    # It draws no dropout, and its loops are not for a compiler.
+    suits = not config.dropout and not compile and products_outrun_attention(device, dtype)
+    attend = causal_attention if suits else None
     if layout.processes == 1:
         with torch.device("cpu" if draw else "meta"):
             model = GPT(config, seed)
@@ -234,7 +238,9 @@ def place(
             model.to(device)
         if float8:
             convert(model)
-        placed = alone(model, device, dtype, objective, microbatch, layout.recompute, documents)
+        placed = alone(
+            model, device, dtype, objective, microbatch, layout.recompute, documents, attend
+        )
         if compile:
             _compile(placed.parts[0])
         return placed
@@ -256,6 +262,7 @@ def place(
             grid.tensor if layout.tp > 1 else None,
             layout.sequence_parallel,
             documents,
+            attend,
         )
         if compile:
             _compile(part)
@@ -285,9 +292,10 @@ def alone(
     microbatch: int = 1,
     recompute: Recompute = "none",
     documents: int | None = None,
+    attend: Attend | None = None,
 ) -> Placed:
     """A model that this process has to itself."""
-    part = Part(model, True, True, objective, recompute, documents=documents)
+    part = Part(model, True, True, objective, recompute, documents=documents, attend=attend)
     return Placed(model.config, [part], device, dtype, microbatch)
 
 

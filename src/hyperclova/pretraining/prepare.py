@@ -12,7 +12,7 @@ from hyperclova.corpus.split import HELD_OUT, TRAIN
 from hyperclova.durable import write_json
 from hyperclova.errors import UserError
 from hyperclova.model import GPTConfig
-from hyperclova.parallel.device import choose_precision, describe
+from hyperclova.parallel.device import choose_precision, describe, keep_freed_memory
 from hyperclova.parallel.place import Placed, place
 from hyperclova.pretraining import checkpoint, preflight
 from hyperclova.pretraining.checkpoint import Checkpoints, TrainingState
@@ -86,6 +86,7 @@ def prepare(config: PretrainingConfig, processes: int, watcher: Watcher, resume:
     findings = preflight.examine(subject)
     preflight.require(findings)
     dtype = choose_precision(training.precision, device)
+    keep_freed_memory(device)
     tokenizer = Tokenizer.load(config.data.tokenizer)
     data = TokenData(
         config.data.directory / TRAIN,
