@@ -11,7 +11,6 @@ import dataclasses
 import gc
 import logging
 import random
-import signal
 import threading
 import time
 import weakref
@@ -28,9 +27,11 @@ from hyperclova.errors import UserError
 from hyperclova.inference import Engine, wire
 from hyperclova.inference.cache import Chunk
 from hyperclova.inference.gather import Gatherer, gather
+from hyperclova.inference.prefix import End
 from hyperclova.inference.process import EngineProcess
 from hyperclova.inference.protocol import EngineBusy, EngineDied, Request, Statistics
 from hyperclova.tokenizer import Tokenizer
+from interruption import interrupt
 
 logger = logging.getLogger(__name__)
 
@@ -286,7 +287,7 @@ def test_stopped_at_any_moment_nothing_is_left(model: Path) -> None:
 def test_keys_and_values_of_clients_who_left_are_given_back(
     model: Path, clients: list[Client]
 ) -> None:
-    others = weakref.WeakSet(living_chunks())
+    others = weakref.WeakSet(living())
     with Engine(model, rows=8, cache_bytes=CACHE_BYTES) as engine, ExitStack() as streams:
         for client in clients[:30]:
             if not client.valid or not isinstance(client.question, Request):
@@ -303,33 +304,22 @@ def test_keys_and_values_of_clients_who_left_are_given_back(
             assert time.monotonic() < deadline
             time.sleep(0.02)
         gc.collect()
-        held = sum(chunk.bytes for chunk in living_chunks() if chunk not in others)
+        held = sum(each.bytes for each in living() if each not in others)
         assert held == now.cache_bytes <= CACHE_BYTES
 
 
-def living_chunks() -> list[Chunk]:
-    return [each for each in gc.get_objects() if type(each) is Chunk]
+def living() -> list[Chunk | End]:
+    return [each for each in gc.get_objects() if type(each) in (Chunk, End)]
 
 
 def test_an_interrupted_caller_leaves_the_engine_at_work(model: Path) -> None:
     """Ctrl-C in a notebook, while the answer to a question is awaited."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with Engine(model, rows=1) as engine:
         expected = engine.score("옛날", " 옛적")
-        before = signal.signal(signal.SIGALRM, interrupt)
-        try:
-            # It holds the only place for far longer than until the alarm.
-            with engine.stream("옛날", max_tokens=500, n=100, logit_bias={0: -100.0}) as stream:
-                next(stream)
-                with pytest.raises(KeyboardInterrupt):
-                    signal.setitimer(signal.ITIMER_REAL, 0.05)
-                    engine.score_choices("옛날 옛적에", [" 가"] * 50)
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
+        # It holds the only place for far longer than until the alarm.
+        with engine.stream("옛날", max_tokens=500, n=100, logit_bias={0: -100.0}) as stream:
+            next(stream)
+            interrupt(lambda: engine.score_choices("옛날 옛적에", [" 가"] * 50), 0.05)
         answers = []
         asking = threading.Thread(
             target=lambda: answers.append(engine.score("옛날", " 옛적")), daemon=True

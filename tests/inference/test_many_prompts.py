@@ -1,13 +1,11 @@
 """Calls that ask for more than can wait at once: they work, leave room to others, and end whole."""
 
 import random
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from hyperclova.errors import UserError
 from hyperclova.inference import Engine
 from hyperclova.inference.cache import KeyValues
 from hyperclova.inference.protocol import EngineBusy, Request, Sampling
+from interruption import interrupt
 
 BetweenSteps = Callable[[Engine, Callable[[], None]], None]
 
@@ -205,32 +204,18 @@ def test_what_fails_ends_the_call(
         assert idle(narrow, between_steps)
 
 
-class Interrupted(BaseException):
-    """As ``KeyboardInterrupt`` is: futures keep an ``Exception`` of a callback to themselves."""
-
-
 @pytest.mark.parametrize("seconds", [0.003, 0.1])
 def test_an_interrupted_call_leaves_nothing_behind(
     narrow: Engine, between_steps: BetweenSteps, seconds: float
 ) -> None:
     """As by Ctrl-C, while it submits or while it waits."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise Interrupted
-
-    before = signal.signal(signal.SIGALRM, interrupt)
     endless = [Request(each, 100, n=4096, deadline=60) for each in prompts(30)]
-    try:
-        for call in (
-            lambda: narrow.generate(endless),
-            lambda: narrow.embed(prompts(20_000, length=100)),
-        ):
-            signal.setitimer(signal.ITIMER_REAL, seconds)
-            with pytest.raises(Interrupted):
-                call()
-            assert idle(narrow, between_steps)
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    for call in (
+        lambda: narrow.generate(endless),
+        lambda: narrow.embed(prompts(20_000, length=100)),
+    ):
+        interrupt(call, seconds)
+        assert idle(narrow, between_steps)
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])

@@ -78,32 +78,48 @@ def prompts(draw: st.DrawFn) -> tuple[Symbol, ...]:
     return (*(symbol for block in blocks for symbol in block), *rest)
 
 
+Key = tuple[tuple[Symbol, ...], bool]
+"""A prefix, and whether it is a prompt's end."""
+
+
+def state_after(prompt: Sequence[Symbol]) -> torch.Tensor:
+    return torch.full((1, CONFIG.width), mark(prompt[-1]) + len(prompt) / 1000 if prompt else 0.0)
+
+
+def end_bytes(prompt: Sequence[Symbol]) -> int:
+    return 2 * 4 * 4 * (len(prompt) % BLOCK) + 4 * 4
+
+
 class Model(RuleBasedStateMachine):
-    """Prefixes in the order of their last use, each with the chunk in which its end lies."""
+    """Prefixes in the order of their last use, each with the chunk in which its last block lies,
+    and ends of prompts."""
 
     @initialize(chunks=st.integers(1, 6), spare=st.sampled_from([0, 1, CHUNK_BYTES - 1]))
     def begin(self, chunks: int, spare: int) -> None:
         self.limit = chunks * CHUNK_BYTES + spare
         self.cache = PrefixCache(self.limit, sequence)
-        self.known: dict[tuple[Symbol, ...], Chunk] = {}
+        self.known: dict[Key, Chunk | None] = {}
         self.alive: list[tuple[KeyValues, tuple[Symbol, ...]]] = []
         self.chunks: weakref.WeakSet[Chunk] = weakref.WeakSet()
 
     def use(self, prompt: tuple[Symbol, ...], blocks: int) -> None:
         """Prefixes of whole blocks have been used, the shorter ones later than the longer."""
         for block in range(blocks, 0, -1):
-            prefix = prompt[: block * BLOCK]
+            prefix = prompt[: block * BLOCK], False
             self.known[prefix] = self.known.pop(prefix)
 
     def drop_oldest(self) -> None:
-        prefix = next(iter(self.known))
-        longer = [other for other in self.known if len(other) > len(prefix)]
-        assert not any(other[: len(prefix)] == prefix for other in longer)
-        del self.known[prefix]
+        key = prefix, ended = next(iter(self.known))
+        if not ended:
+            others = [other for other in self.known if other != key]
+            assert not any(other[: len(prefix)] == prefix for other, _ in others)
+        del self.known[key]
 
     @property
     def bytes(self) -> int:
-        return CHUNK_BYTES * len({id(chunk) for chunk in self.known.values()})
+        chunks = {id(chunk) for chunk in self.known.values() if chunk}
+        ends = sum(end_bytes(prompt) for prompt, ended in self.known if ended)
+        return CHUNK_BYTES * len(chunks) + ends
 
     @rule(
         prompt=prompts(),
@@ -115,7 +131,7 @@ class Model(RuleBasedStateMachine):
         """Go on from what is known of a prompt, remembering every few blocks; or stop there."""
         most = max(len(prompt) - 1, 0) if most is None else min(most, len(prompt))
         expected = 0
-        while (end := (expected + 1) * BLOCK) <= most and prompt[:end] in self.known:
+        while (end := (expected + 1) * BLOCK) <= most and (prompt[:end], False) in self.known:
             expected += 1
         found = self.cache.match(prompt, most)
         self.use(prompt, expected)
@@ -129,12 +145,30 @@ class Model(RuleBasedStateMachine):
         if kept:
             self.alive.append((found, prompt[: found.length]))
 
+    @rule(prompt=prompts().filter(len), kept=st.booleans())
+    def recall(self, prompt: tuple[Symbol, ...], kept: bool) -> None:
+        """Come with a whole prompt again."""
+        found = self.cache.recall(prompt)
+        assert (found is not None) == ((prompt, True) in self.known)
+        if found is not None:
+            self.known[prompt, True] = self.known.pop((prompt, True))
+            self.use(prompt, len(prompt) // BLOCK)
+            cache, state = found
+            assert stored(cache) == [mark(symbol) for symbol in prompt]
+            assert torch.equal(state, state_after(prompt))
+            self.chunks.update(cache.chunks)
+            if kept:
+                self.alive.append((cache, prompt))
+
     def remember(self, prompt: tuple[Symbol, ...], read: KeyValues) -> None:
-        self.cache.insert(prompt, read)
+        ended = read.length == len(prompt)
+        self.cache.insert(prompt, read, state_after(prompt) if ended else None)
         blocks = read.length // BLOCK
         for block in range(blocks):
-            prefix = prompt[: (block + 1) * BLOCK]
+            prefix = prompt[: (block + 1) * BLOCK], False
             self.known.setdefault(prefix, read.chunks[block * BLOCK // CHUNK])
+        if ended:
+            self.known[prompt, True] = self.known.pop((prompt, True), None)
         self.use(prompt, blocks)
         while self.bytes > self.limit:
             self.drop_oldest()
@@ -164,7 +198,8 @@ class Model(RuleBasedStateMachine):
     @invariant()
     def counts_are_right(self) -> None:
         assert self.cache.bytes == self.bytes <= self.limit
-        assert self.cache.tokens == len(self.known) * BLOCK
+        kept = [len(prefix) % BLOCK if ended else BLOCK for prefix, ended in self.known]
+        assert self.cache.tokens == sum(kept)
 
     @invariant()
     def sequences_are_undisturbed(self) -> None:
@@ -173,7 +208,7 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def memory_is_given_back(self) -> None:
-        held = {id(chunk) for chunk in self.known.values()}
+        held = {id(chunk) for chunk in self.known.values() if chunk}
         held |= {id(chunk) for cache, _ in self.alive for chunk in cache.chunks}
         assert {id(chunk) for chunk in self.chunks} <= held
 
@@ -244,6 +279,7 @@ def test_without_memory_nothing_is_kept(chunks: int) -> None:
     assert cache.enabled == bool(chunks)
     first = sequence()
     read(first, tokens(0))
-    cache.insert(tokens(0), first)
+    cache.insert(tokens(0), first, state_after(tokens(0)))
     assert (cache.bytes, cache.tokens) == (0, 0)
     assert cache.match(tokens(0), BLOCK).length == 0
+    assert cache.recall(tokens(0)) is None

@@ -5,14 +5,12 @@ thread, between two steps, where the order of all that happens is the same in ev
 """
 
 import gc
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -25,6 +23,7 @@ from hyperclova.inference.gather import gather
 from hyperclova.inference.jobs import Job
 from hyperclova.inference.protocol import Chunk, Completion, EngineBusy, Request, Sampling
 from hyperclova.tokenizer import Tokenizer
+from interruption import interrupt
 
 BetweenSteps = Callable[[Engine, Callable[[], None]], None]
 Open = Callable[..., Engine]
@@ -239,17 +238,33 @@ def test_prompts_that_come_at_once_share_the_reading(
 
     between_steps(engine, submit)
     events.wait()
-    # The last symbol is always read: its state says what comes next.
-    reused = 4 * BLOCK if rest == 0 else 5 * BLOCK
+    reused = 5 * BLOCK
     statistics = engine.statistics()
     assert statistics.reused_tokens == 2 * reused
     assert statistics.read_tokens == 3 * len(shared) + 3 * rest - 2 * reused
     before = statistics.cached_tokens
-    assert before == len(shared) + 3 * (rest // BLOCK * BLOCK)
+    assert before == len(shared) + 3 * rest
     # Nor are they read again later.
     engine.generate([Request(shared + prompt(rest, 50), 2)])
-    assert engine.statistics().reused_tokens == 2 * reused + (len(shared) + rest - 1) // 64 * 64
+    assert engine.statistics().reused_tokens == 2 * reused + len(shared) + rest
     assert engine.statistics().cached_tokens == before
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 300])
+def test_one_prompt_that_comes_often_at_once_is_read_once(
+    open_engine: Open, between_steps: BetweenSteps, length: int
+) -> None:
+    engine = open_engine(rows=4)
+    events = Events()
+
+    def submit() -> None:
+        for number in range(6):
+            events.submit(engine, str(number), Request(prompt(length), 3, n=2))
+
+    between_steps(engine, submit)
+    events.wait()
+    statistics = engine.statistics()
+    assert (statistics.read_tokens, statistics.reused_tokens) == (length, 5 * length)
 
 
 def test_without_a_cache_everything_is_read(open_engine: Open, between_steps: BetweenSteps) -> None:
@@ -408,33 +423,19 @@ def test_deadlines_are_seconds_from_submission(open_engine: Open, endlessly: End
             engine.generate([Request("옛날", deadline=deadline)])
 
 
-class Interrupted(Exception):  # noqa: N818
-    pass
-
-
 def test_a_caller_who_is_interrupted_leaves_the_engine_well(
     open_engine: Open, endlessly: Endlessly
 ) -> None:
     """As by Ctrl-C during a long ``score``."""
     engine = open_engine(rows=1)
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise Interrupted
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        with engine.stream(endlessly(n=4096)) as stream:
-            next(stream)
-            for ask in (
-                lambda: engine.score("옛날", " 옛적에"),
-                lambda: engine.embed(["옛날"]),
-                lambda: engine.generate("옛날"),
-            ):
-                signal.setitimer(signal.ITIMER_REAL, 0.1)
-                with pytest.raises(Interrupted):
-                    ask()
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    with engine.stream(endlessly(n=4096)) as stream:
+        next(stream)
+        for ask in (
+            lambda: engine.score("옛날", " 옛적에"),
+            lambda: engine.embed(["옛날"]),
+            lambda: engine.generate("옛날"),
+        ):
+            interrupt(ask, 0.1)
     assert engine.score("옛날", " 옛적에").tokens
     assert engine.statistics().waiting == 0
 

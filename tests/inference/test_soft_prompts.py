@@ -174,12 +174,12 @@ def test_rows_are_cached_and_not_confused(long_model_directory: Path) -> None:
         for request in requests:
             found += engine.generate([request])
             reused.append(engine.statistics().reused_tokens)
-        assert reused == [0, 0, 192]
-        assert engine.statistics().cached_tokens == 2 * 192
+        assert reused == [0, 0, 200]
+        assert engine.statistics().cached_tokens == 2 * 200
         # The first 128 rows of a longer one are the same numbers, and yet another soft prompt.
         longer = SoftPrompt(np.concatenate([table, table]))
         engine.generate([Request((longer, 1), 1)])
-        assert engine.statistics().reused_tokens == 192
+        assert engine.statistics().reused_tokens == 200
     assert found == expected
     assert found[0] == found[2] != found[1]
 

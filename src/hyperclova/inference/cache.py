@@ -86,3 +86,17 @@ class KeyValues:
             store = torch.empty(shape, dtype=self._dtype, device=self._device)
             self.chunks.append(Chunk(store))
         self._mine = True
+
+    def rest(self, positions: int) -> Tensor:
+        """A copy of the keys and values of the last ``positions``, all within one chunk:
+        ``(layers, 2, heads, positions, head_width)``."""
+        end = (self.length - 1) % CHUNK + 1
+        return self.chunks[-1].store[:, :, :, end - positions : end].clone()
+
+    def append(self, rest: Tensor) -> None:
+        """Go on with keys and values as :meth:`rest` gives them."""
+        if positions := rest.shape[3]:
+            self.reserve(positions)
+            begin = self.length % CHUNK
+            self.chunks[-1].store[:, :, :, begin : begin + positions] = rest
+            self.length += positions

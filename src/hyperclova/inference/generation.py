@@ -93,9 +93,7 @@ class Generation(Job):
     def reader(self) -> Reader | None:
         if not (self.request.max_tokens or self._echoes_measured):
             return None
-        # The last symbol's state is always needed, and with measuring all of them are.
-        reuse = 0 if self._echoes_measured else len(self.prompt) - 1
-        return Reader(self, self.prompt, reuse=reuse)
+        return Reader(self, self.prompt, reuse=not self._echoes_measured)
 
     def states(self, reader: Reader, begin: int, states: Tensor) -> list[Wish]:
         wishes = []

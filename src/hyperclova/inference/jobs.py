@@ -41,8 +41,9 @@ class Reader:
     """None until reading begins: what can be reused is decided then."""
     begin: int = 0
     """The cache's position at which ``symbols`` begin; not 0 for a continuation of a prompt."""
-    reuse: int = 0
-    """The most positions that may come from the prefix cache."""
+    reuse: bool = True
+    """Whether what has been read before may come from the prefix cache: if only the state after
+    the last symbol is wanted."""
     remember: bool = True
     """Whether what has been read goes into the prefix cache."""
 

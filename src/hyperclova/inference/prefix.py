@@ -3,10 +3,18 @@
 A tree of blocks: each node is a block of 64 positions after its parent's, known by its content
 (token ids, rows of soft prompts), and holds the chunk in which its keys and values lie. Chunks
 are counted by references, Python's own: one that no node and no sequence holds is free at once.
+
+Where a prompt ended, a shorter node holds a copy of what its last, partial block has in keys and
+values, and the state after its last position: whoever comes with the whole prompt again need not
+read at all. What goes on differently from within a block is read again from that block's
+beginning, since a part of a block may round differently from the block.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
 
 from hyperclova.inference.cache import BLOCK, CHUNK, Chunk, KeyValues
 
@@ -14,11 +22,28 @@ Symbol = int | tuple[str, int]
 """What stands at one position: a token id, or a soft prompt's fingerprint and the row."""
 
 
+@dataclass(frozen=True, eq=False)
+class End:
+    """Of a prompt, behind its whole blocks."""
+
+    rest: Tensor
+    """Keys and values ``(layers, 2, heads, positions, head_width)`` of less than a block."""
+    state: Tensor
+    """``(1, width)``, after the last position."""
+
+    @property
+    def bytes(self) -> int:
+        return self.rest.nbytes + self.state.nbytes
+
+
 class _Node:
+    """A block, or what of a prompt stands behind its last whole block: less than a block, or
+    nothing."""
+
     def __init__(
-        self, parent: "_Node | None", content: tuple[Symbol, ...], chunk: Chunk | None
+        self, parent: "_Node | None", content: tuple[Symbol, ...], holds: Chunk | End | None
     ) -> None:
-        self.parent, self.content, self.chunk = parent, content, chunk
+        self.parent, self.content, self.holds = parent, content, holds
         self.children: dict[tuple[Symbol, ...], _Node] = {}
 
 
@@ -36,32 +61,59 @@ class PrefixCache:
         # Every use touches a node and then its parents, so a parent is newer than its children
         # and the oldest node is always an end of the tree.
         self._by_age: OrderedDict[_Node, None] = OrderedDict()
-        self._uses: dict[Chunk, int] = {}
+        self._uses: dict[Chunk | End, int] = {}
         self.bytes = 0
+        self.tokens = 0
+        """Positions that are kept."""
 
     @property
     def enabled(self) -> bool:
         return self._limit > 0
-
-    @property
-    def tokens(self) -> int:
-        """Positions that are kept."""
-        return len(self._by_age) * BLOCK
 
     def match(self, symbols: Sequence[Symbol], most: int) -> KeyValues:
         """A sequence that begins with as many whole blocks of ``symbols`` as are known, up to
         ``most`` positions."""
         path = self._walk(symbols, most // BLOCK)
         self._touch(path)
+        return self._joined(path)
+
+    def recall(self, symbols: Sequence[Symbol]) -> tuple[KeyValues, Tensor] | None:
+        """A sequence that has read all of ``symbols``, and the state ``(1, width)`` after the last
+        one, if a prompt that says just this has been read.
+
+        Raises:
+            RuntimeError: no memory.
+        """
+        blocks = len(symbols) // BLOCK
+        path = self._walk(symbols, blocks)
+        if len(path) < blocks:
+            return None
+        last = (path[-1] if path else self._root).children.get(tuple(symbols[blocks * BLOCK :]))
+        if last is None:
+            return None
+        assert isinstance(last.holds, End)
+        self._touch([*path, last])
+        sequence = self._joined(path)
+        sequence.append(last.holds.rest)
+        return sequence, last.holds.state
+
+    def _joined(self, path: Sequence[_Node]) -> KeyValues:
         # Of the nodes whose blocks share a chunk, the last one's holds all of them.
         ends = [*range(CHUNK // BLOCK - 1, len(path), CHUNK // BLOCK)]
         if len(path) % (CHUNK // BLOCK):
             ends.append(len(path) - 1)
-        chunks = [chunk for end in ends if (chunk := path[end].chunk) is not None]
+        chunks = [held for end in ends if isinstance(held := path[end].holds, Chunk)]
         return self._sequence(chunks, len(path) * BLOCK)
 
-    def insert(self, symbols: Sequence[Symbol], stored: KeyValues) -> None:
-        """Remember the whole blocks of ``symbols`` that ``stored`` has read."""
+    def insert(
+        self, symbols: Sequence[Symbol], stored: KeyValues, state: Tensor | None = None
+    ) -> None:
+        """Remember the whole blocks of ``symbols`` that ``stored`` has read.
+
+        Args:
+            state: ``(1, width)``, after the last symbol, if ``stored`` has read them all: then the
+                end of the prompt is remembered, too.
+        """
         if not self._limit:
             return
         blocks = min(stored.length, len(symbols)) // BLOCK
@@ -70,10 +122,14 @@ class PrefixCache:
         for block in range(len(path), blocks):
             content = tuple(symbols[block * BLOCK : (block + 1) * BLOCK])
             chunk = stored.chunks[block * BLOCK // CHUNK]
-            child = node.children[content] = _Node(node, content, chunk)
-            self._hold(chunk)
-            path.append(child)
-            node = child
+            node = self._add(node, content, chunk)
+            path.append(node)
+        if state is not None:
+            content = tuple(symbols[blocks * BLOCK :])
+            path.append(
+                node.children.get(content)
+                or self._add(node, content, End(stored.rest(len(content)), state.clone()))
+            )
         self._touch(path)
         while self.bytes > self._limit:
             self._drop_oldest()
@@ -99,17 +155,21 @@ class PrefixCache:
             self._by_age[node] = None
             self._by_age.move_to_end(node)
 
-    def _hold(self, chunk: Chunk) -> None:
-        if chunk not in self._uses:
-            self._uses[chunk] = 0
-            self.bytes += chunk.bytes
-        self._uses[chunk] += 1
+    def _add(self, parent: _Node, content: tuple[Symbol, ...], holds: Chunk | End) -> _Node:
+        node = parent.children[content] = _Node(parent, content, holds)
+        self.tokens += len(content)
+        if holds not in self._uses:
+            self._uses[holds] = 0
+            self.bytes += holds.bytes
+        self._uses[holds] += 1
+        return node
 
     def _drop_oldest(self) -> None:
         node, _ = self._by_age.popitem(last=False)
-        assert not node.children and node.parent is not None and node.chunk is not None
+        assert not node.children and node.parent is not None and node.holds is not None
         del node.parent.children[node.content]
-        self._uses[node.chunk] -= 1
-        if not self._uses[node.chunk]:
-            del self._uses[node.chunk]
-            self.bytes -= node.chunk.bytes
+        self.tokens -= len(node.content)
+        self._uses[node.holds] -= 1
+        if not self._uses[node.holds]:
+            del self._uses[node.holds]
+            self.bytes -= node.holds.bytes

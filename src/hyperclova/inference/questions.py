@@ -64,7 +64,7 @@ class Scoring(Question[list[Score]]):
         super().stop(reason)
 
     def reader(self) -> Reader | None:
-        return Reader(self, self._prompt, reuse=len(self._prompt) - 1)
+        return Reader(self, self._prompt)
 
     def states(self, reader: Reader, begin: int, states: Tensor) -> list[Wish]:
         if reader.symbols is self._prompt:
@@ -145,8 +145,7 @@ class Embedding(Question[Floats]):
         self._sum: Tensor | None = None
 
     def reader(self) -> Reader | None:
-        reuse = len(self._prompt) - 1 if self._pooling == "last" else 0
-        return Reader(self, self._prompt, reuse=reuse)
+        return Reader(self, self._prompt, reuse=self._pooling == "last")
 
     def states(self, reader: Reader, begin: int, states: Tensor) -> list[Wish]:
         if self._pooling == "last":

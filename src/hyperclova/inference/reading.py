@@ -32,6 +32,18 @@ class Reading:
     def forget(self, job: Job) -> None:
         self.readers = [reader for reader in self.readers if reader.job is not job]
 
+    def recalled(self) -> list[tuple[Reader, Tensor]]:
+        """New readers all of whose symbols are known, and the state ``(1, width)`` after them."""
+        known: list[tuple[Reader, Tensor]] = []
+        for reader in self.readers:
+            if reader.cache is None and reader.reuse:
+                with self._failing([reader.job]):
+                    if found := self._prefixes.recall(reader.symbols.sequence):
+                        reader.cache, state = found
+                        self.reused += len(reader.symbols)
+                        known.append((reader, state))
+        return known
+
     def next_blocks(self, budget: int) -> list[tuple[Reader, int]]:
         """Which readers read how many symbols now: a block each in turn, up to the budget."""
         ready = [reader for reader in self.readers if self._can_read(reader)]
@@ -64,16 +76,18 @@ class Reading:
         if reader.cache is not None:
             return True
         symbols = reader.symbols.sequence
-        found = self._prefixes.match(symbols, reader.reuse)
-        end = found.length + BLOCK
-        if end <= reader.reuse and self._prefixes.enabled:
+        # The last symbol's state is wanted.
+        found = self._prefixes.match(symbols, len(symbols) - 1 if reader.reuse else 0)
+        if reader.reuse and self._prefixes.enabled:
+            end = found.length + BLOCK
             for other in self.readers:
-                if (
-                    other.cache is not None
-                    and other.remember
-                    and other.cache.length < end <= len(other.symbols)
-                    and other.symbols.sequence[:end] == symbols[:end]
-                ):
+                if other.cache is None or not other.remember:
+                    continue
+                theirs = other.symbols.sequence
+                if theirs == symbols:
+                    return False
+                coming = other.cache.length < end <= len(theirs) and end < len(symbols)
+                if coming and theirs[:end] == symbols[:end]:
                     return False
         reader.cache = found
         self.reused += found.length
@@ -92,7 +106,8 @@ class Reading:
             at += count
             self.read += count
             if reader.remember:
-                self._prefixes.insert(reader.symbols.sequence, reader.cache)
+                end = None if reader.left else states[at - 1 : at]
+                self._prefixes.insert(reader.symbols.sequence, reader.cache, end)
             if not reader.left:
                 finished.append(reader)
         return wishes, finished

@@ -242,6 +242,7 @@ class Scheduler:
     # -- a step ------------------------------------------------------------------------------------
 
     def _step(self) -> None:
+        self._recall()
         rows = self._reserved(self._writing.rows)
         reading = self._reading.next_blocks(_READ_BESIDE_WRITING if rows else _READ_ALONE)
         if not (rows or reading):
@@ -257,6 +258,20 @@ class Scheduler:
                 self._finish(reader)
             if rows:
                 self._writing.advance(rows, logits)
+
+    def _recall(self) -> None:
+        """Prompts that have been read before need no step."""
+        recalled = self._reading.recalled()
+        with self._failing([reader.job for reader, _ in recalled]):
+            self._fulfil(
+                [
+                    wish
+                    for reader, state in recalled
+                    for wish in reader.job.states(reader, len(reader.symbols) - 1, state)
+                ]
+            )
+            for reader, _ in recalled:
+                self._finish(reader)
 
     def _reserved(self, rows: Sequence[Row]) -> list[Row]:
         """The rows that have room for another token."""
