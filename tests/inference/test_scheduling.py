@@ -286,8 +286,10 @@ def test_without_a_cache_everything_is_read(open_engine: Open, between_steps: Be
 
 
 def expire(job: Job) -> None:
-    """Let a job's time run out now."""
+    """Let a job's time run out now, which was not to be foreseen."""
     job.expires = time.monotonic()
+    if job._tell is not None:
+        job._tell()
 
 
 STOPS = pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Soft prompts: read as embeddings in the places of tokens, cached, kept apart, saved."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,36 @@ def test_rows_of_the_embedding_are_tokens(long_engine: Engine, plain: GPT) -> No
         for prompt in ((SoftPrompt(table),), tuple(ids))
     )
     assert [choice.text for choice in rows.choices] == [choice.text for choice in tokens.choices]
+
+
+# -- numbers that overflow -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda engine, prompt: engine.generate([Request(prompt, 5, Sampling(temperature=0))]),
+        lambda engine, prompt: engine.generate([Request(prompt, 5, Sampling(top_p=0.5), n=3)]),
+        lambda engine, prompt: engine.generate([Request(prompt, 0, echo=True, logprobs=1)]),
+        lambda engine, prompt: engine.score_choices(prompt, ["가", "나"]),
+        lambda engine, prompt: engine.embed([prompt]),
+        lambda engine, prompt: engine.embed([prompt], "last"),
+    ],
+    ids=["greedy", "sampled", "echo", "scores", "mean", "last"],
+)
+def test_a_prompt_that_overflows_is_refused_alone(
+    long_engine: Engine, ask: Callable[[Engine, Prompt], object]
+) -> None:
+    """Rows of the largest numbers that float32 holds: their sum is infinite."""
+    beside = [Request((1, 2, 3 + number), 40, Sampling(seed=number), n=2) for number in range(4)]
+    expected = long_engine.generate(beside)
+    overflows = (SoftPrompt(np.full((3, 64), 3e38, np.float32)), 1, 2)
+    with ThreadPoolExecutor(1) as thread:
+        found = thread.submit(long_engine.generate, beside)
+        for _ in range(3):  # what the cache might keep of it changes nothing
+            with pytest.raises(UserError, match="not finite"):
+                ask(long_engine, overflows)
+        assert found.result() == expected
 
 
 # -- caching ---------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ class Generation(Job):
                 for at in range(begin, last, MEASURED_ROWS)
             ]
         if begin + len(states) == total and self.request.max_tokens:
-            wishes.append(Wish(states[-1:], self._take_logits))
+            wishes.append(Wish(self, states[-1:], self._take_logits))
         return wishes
 
     def _measuring(self, begin: int, states: Tensor) -> Wish:
@@ -116,7 +116,7 @@ class Generation(Job):
             top = self.request.logprobs or 0
             self.measured += measure(logits, following, top, self._vocabulary)
 
-        return Wish(states, take)
+        return Wish(self, states, take)
 
     def _take_logits(self, logits: Tensor) -> None:
         self.logits = logits.clone()

@@ -1,6 +1,7 @@
 """What the scheduler works on: prompts to continue, to score, to embed."""
 
 import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -23,8 +24,9 @@ OnEnd = Callable[[BaseException | None], None]
 
 @dataclass(frozen=True)
 class Wish:
-    """States whose logits somebody wants."""
+    """States whose logits a job wants."""
 
+    job: "Job"
     states: Tensor
     """``(rows, width)``"""
     take: Callable[[Tensor], None]
@@ -67,17 +69,26 @@ class Job(ABC):
     def __init__(self, on_end: OnEnd, *, client: str = "", deadline: float | None = None) -> None:
         self._on_end = on_end
         self.client = client
-        self.expires = None if deadline is None else time.monotonic() + deadline
+        self.expires = math.inf if deadline is None else time.monotonic() + deadline
+        self._tell: Callable[[], None] | None = None
         self.cancelled = False
         self.ended = False
 
     def cancel(self) -> None:
         """Stop as soon as possible; may be called on any thread, more than once."""
         self.cancelled = True
+        if self._tell is not None:
+            self._tell()
+
+    def on_cancel(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` when the job is cancelled, on whatever thread; now, if it has been."""
+        self._tell = tell
+        if self.cancelled:
+            tell()
 
     @property
     def expired(self) -> bool:
-        return self.expires is not None and time.monotonic() >= self.expires
+        return time.monotonic() >= self.expires
 
     def end(self, error: BaseException | None = None) -> None:
         """Tell whoever waits that this is over; what goes wrong with that goes into the log."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hyperclova.errors import UserError
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -21,6 +23,18 @@ class Measured:
     """``(id, logprob)`` of the most likely tokens, best first, lower id first among equals."""
 
 
+def require_finite(finite: bool) -> None:
+    """
+    Raises:
+        UserError: the model's numbers are not finite.
+    """
+    if not finite:
+        raise UserError(
+            "the model computes numbers that are not finite after this prompt: its weights, or a "
+            "soft prompt's, are broken or too large"
+        )
+
+
 def measure(logits: Tensor, tokens: Sequence[int], top: int, vocabulary: int) -> list[Measured]:
     """Measure one token per row.
 
@@ -30,8 +44,12 @@ def measure(logits: Tensor, tokens: Sequence[int], top: int, vocabulary: int) ->
         top: how many of the most likely tokens to name.
         vocabulary: ids below this one exist in the tokenizer; only they are named in ``top``.
             The probability of padding beyond it is not redistributed.
+
+    Raises:
+        UserError: the logits are not finite.
     """
     normalizer = torch.logsumexp(logits, dim=-1, keepdim=True)
+    require_finite(bool(normalizer.isfinite().all()))
     chosen = logits.gather(1, torch.tensor(tokens).unsqueeze(1)) - normalizer
     values, ids = logits[:, :vocabulary].topk(min(top, vocabulary), dim=-1)
     rivals = values - normalizer

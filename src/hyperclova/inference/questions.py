@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hyperclova.inference.cache import KeyValues
 from hyperclova.inference.jobs import MEASURED_ROWS, Job, Reader, Wish
-from hyperclova.inference.logprobs import Measured, measure, measure_rivals
+from hyperclova.inference.logprobs import Measured, measure, measure_rivals, require_finite
 from hyperclova.inference.prompt import Symbols
 from hyperclova.inference.protocol import FinishReason, Floats, Pooling, Score
 
@@ -70,7 +70,7 @@ class Scoring(Question[list[Score]]):
         if reader.symbols is self._prompt:
             if begin + len(states) < len(self._prompt):
                 return []
-            return [Wish(states[-1:], self._begin_continuations)]
+            return [Wish(self, states[-1:], self._begin_continuations)]
         index = self._readers[reader]
         following = self._continuations[index][begin + 1 :]
         return [
@@ -91,7 +91,7 @@ class Scoring(Question[list[Score]]):
             tokens = following[: len(logits)]
             self._measured[index] += measure(logits, tokens, 1, self._vocabulary)
 
-        return Wish(states, take)
+        return Wish(self, states, take)
 
     def read(self, reader: Reader) -> list[Reader]:
         if reader.symbols is self._prompt:
@@ -158,6 +158,8 @@ class Embedding(Question[Floats]):
     def read(self, reader: Reader) -> list[Reader]:
         assert self._sum is not None
         count = 1 if self._pooling == "last" else len(self._prompt)
-        self.answer.set_result((self._sum / count).float().cpu().numpy())
+        states = (self._sum / count).float().cpu()
+        require_finite(bool(states.isfinite().all()))
+        self.answer.set_result(states.numpy())
         self.end()
         return []

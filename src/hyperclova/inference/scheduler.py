@@ -6,8 +6,10 @@ nobody waits for a batch to fill or to empty, and a long prompt does not stall t
 answered.
 """
 
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -61,6 +63,8 @@ class Scheduler:
         self._prefixes = PrefixCache(cache_bytes, self._sequence)
         self._reading = Reading(self._prefixes, self._failing)
         self._lock = threading.Lock()
+        self._cancelled = False  # whether any job may have been, since this was looked at
+        self._earliest = math.inf  # when the first of those that wait may expire
         self._submitted = 0  # jobs in the inbox or waiting
         self._want_room: list[Callable[[], None]] = []
         self._closed = False
@@ -92,6 +96,7 @@ class Scheduler:
                     "a moment"
                 )
             self._submitted += 1
+            job.on_cancel(self._note_cancellation)
             self._inbox.put(job)
 
     def when_room(self, tell: Callable[[], None]) -> None:
@@ -102,6 +107,9 @@ class Scheduler:
                 self._want_room.append(tell)
                 return
         tell()
+
+    def _note_cancellation(self) -> None:
+        self._cancelled = True
 
     def statistics(self) -> Statistics:
         return Statistics(
@@ -158,7 +166,11 @@ class Scheduler:
                 return True
             if job is None:
                 return False
-            self._waiting.push(job)
+            self._wait(job)
+
+    def _wait(self, job: Job) -> None:
+        self._waiting.push(job)
+        self._earliest = min(self._earliest, job.expires)
 
     @contextmanager
     def _failing(self, jobs: Sequence[Job]) -> Iterator[None]:
@@ -198,7 +210,13 @@ class Scheduler:
 
     def _drop_unwanted(self) -> None:
         """End what has been cancelled or is out of time."""
-        for job in dict.fromkeys([*self._reading.jobs, *self._writing.jobs, *self._waiting]):
+        jobs = [*self._reading.jobs, *self._writing.jobs]
+        # Thousands may wait; to go through them before each step would take longer than the step.
+        if self._cancelled or time.monotonic() >= self._earliest:
+            self._cancelled = False
+            jobs += self._waiting
+            self._earliest = min((job.expires for job in self._waiting), default=math.inf)
+        for job in dict.fromkeys(jobs):
             reason: FinishReason
             if job.cancelled:
                 reason = "cancelled"
@@ -236,7 +254,7 @@ class Scheduler:
         if job.begun + 1 < job.request.n:
             with self._lock:
                 self._submitted += 1
-            self._waiting.push(job)
+            self._wait(job)
         self._writing.begin(job)
 
     # -- a step ------------------------------------------------------------------------------------
@@ -313,7 +331,8 @@ class Scheduler:
                 end += 1
             logits = self.runner.project(torch.cat([wish.states for wish in wishes[begin:end]]))
             for wish in wishes[begin:end]:
-                wish.take(logits[: len(wish.states)])
+                with self._failing([wish.job]):
+                    wish.take(logits[: len(wish.states)])
                 logits = logits[len(wish.states) :]
             begin = end
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from hyperclova.inference.cache import Chunk, KeyValues
 from hyperclova.inference.generation import Generation, Row
 from hyperclova.inference.healing import Constraint, Vocabulary
 from hyperclova.inference.jobs import Failing, Job
-from hyperclova.inference.logprobs import Measured, measure
+from hyperclova.inference.logprobs import Measured, measure, require_finite
 from hyperclova.inference.protocol import FinishReason, TokenResult
 from hyperclova.inference.sampling import Chooser, choose
 from hyperclova.inference.text import Writer
@@ -63,6 +65,13 @@ class Writing:
 
     def advance(self, rows: Sequence[Row], logits: Tensor) -> None:
         """Choose and write the next token of ``rows``, given ``(rows, vocab_size)`` logits."""
+        finite = np.isfinite(logits.numpy().max(axis=1))
+        if not finite.all():
+            for row in (row for row, good in zip(rows, finite, strict=True) if not good):
+                with self._failing([row.job]):
+                    require_finite(False)
+            rows = [row for row, good in zip(rows, finite, strict=True) if good]
+            logits = logits[torch.from_numpy(finite)]
         # The model may have more ids than the tokenizer: padding, which must not be chosen.
         tokens = choose(logits[:, : self._vocabulary], [row.chooser for row in rows])
         measured = self._measure_choices(rows, logits, tokens)
