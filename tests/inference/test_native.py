@@ -112,7 +112,8 @@ def test_older_processors_sum_floats_in_the_same_order(
     older: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, outputs: int
 ) -> None:
     generator = torch.Generator().manual_seed(outputs)
-    weight, bias = torch.randn(outputs, 700, generator=generator), torch.randn(outputs)
+    weight = torch.randn(outputs, 700, generator=generator)
+    bias = torch.randn(outputs, generator=generator)
     x = torch.randn(200, 700, generator=generator)
     expected = NativeFloatLinear(weight, bias)(x)
     monkeypatch.setattr(linear, "load", lambda: older)

@@ -6,6 +6,7 @@ void layer_norm(
     const float *x, long rows, long width, long x_stride, const float *weight, const float *bias,
     float epsilon, float *y
 ) {
+#pragma omp parallel for if (rows * width > 65536) /* fewer take less time than waking threads */
     for (long row = 0; row < rows; row++) {
         const float *from = x + row * x_stride;
         float *to = y + row * width, sum = 0.0f, squares = 0.0f;
