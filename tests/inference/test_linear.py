@@ -1,4 +1,4 @@
-"""Packed matrices: each row by itself, integer sums that are exact."""
+"""Packed matrices: each row by itself, products as of plain ones, integer sums that are exact."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hyperclova.inference.linear import Int8Linear, Kind, PackedLinear, pack
 from hyperclova.inference.native import load
-from hyperclova.inference.native.linear import NativeInt8Linear
+from hyperclova.inference.native.linear import NativeFloatLinear, NativeInt8Linear, NativeLinear
 from hyperclova.inference.native.norm import NativeLayerNorm
 from hyperclova.model import GPT, GPTConfig
 
@@ -16,7 +16,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 
 SHAPES = [(64, 192), (256, 64), (64, 496), (96, 250), (7, 3), (1, 1), (2052, 33), (3072, 64)]
 INT8 = [Int8Linear, NativeInt8Linear]
-KINDS: list[Kind] = [PackedLinear, *INT8]
+FLOAT = [PackedLinear, NativeFloatLinear]
+OURS = [NativeFloatLinear, NativeInt8Linear]
+KINDS: list[Kind] = [*FLOAT, *INT8]
 
 
 def limit(kind: Kind) -> int:
@@ -52,13 +54,14 @@ def test_a_row_does_not_depend_on_the_others(kind: Kind, inputs: int, outputs: i
     assert torch.equal(layer(x[order]), expected[order])
 
 
+@pytest.mark.parametrize("kind", FLOAT)
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 16, 70])
-def test_packed_matrices_multiply_as_plain_ones(rows: int) -> None:
+def test_packed_matrices_multiply_as_plain_ones(kind: Kind, rows: int) -> None:
     weight, bias, x = normal(250, 96), normal(250, seed=1), normal(2, rows, 96, seed=2)
-    found = packed(PackedLinear, weight, bias)(x)
-    torch.testing.assert_close(found, nn.functional.linear(x, weight, bias))
-    found = packed(PackedLinear, weight, None)(x)
-    torch.testing.assert_close(found, nn.functional.linear(x, weight))
+    found = packed(kind, weight, bias)(x)
+    torch.testing.assert_close(found, nn.functional.linear(x, weight, bias), atol=1e-4, rtol=1e-5)
+    found = packed(kind, weight, None)(x)
+    torch.testing.assert_close(found, nn.functional.linear(x, weight), atol=1e-4, rtol=1e-5)
 
 
 # -- integers --------------------------------------------------------------------------------------
@@ -181,7 +184,7 @@ def test_packing_replaces_every_linear_layer(
         expected = model(x)
         pack(model, kind)
         kinds = [type(each) for each in model.modules() if not list(each.children())]
-        norm = NativeLayerNorm if kind is NativeInt8Linear else nn.LayerNorm
+        norm = NativeLayerNorm if issubclass(kind, NativeLinear) else nn.LayerNorm
         assert kinds == [kind, kind, norm, nn.GELU, kind]
         torch.testing.assert_close(model(x), expected, atol=0.05, rtol=0)
 
@@ -195,18 +198,20 @@ def test_own_kernels_round_as_torchs() -> None:
     torch.testing.assert_close(packed(NativeInt8Linear, weight, bias)(x), theirs)
 
 
+@pytest.mark.parametrize("kind", OURS)
 @pytest.mark.parametrize("rows", [1, 2, 5, 6, 7, 40])
-def test_an_activation_in_the_same_pass(rows: int) -> None:
+def test_an_activation_in_the_same_pass(kind: type[NativeLinear], rows: int) -> None:
     weight, bias, x = normal(250, 96), normal(250, seed=1), normal(rows, 96, seed=2)
-    plain = packed(NativeInt8Linear, weight, bias)(x)
-    found = NativeInt8Linear(weight, bias, "gelu")(x)
+    plain = packed(kind, weight, bias)(x)
+    found = kind(weight, bias, "gelu")(x)
     expected = nn.functional.gelu(plain.double(), approximate="tanh").float()
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
 
 
-def test_rows_apart_from_each_other() -> None:
+@pytest.mark.parametrize("kind", OURS)
+def test_rows_apart_from_each_other(kind: Kind) -> None:
     """Rows of a wider table, as a cut of one projection's outputs is."""
-    layer = packed(NativeInt8Linear, normal(20, 64), None)
+    layer = packed(kind, normal(20, 64), None)
     wide = normal(2, 9, 128, seed=2)
     expected = layer(wide[..., :64].contiguous())
     assert torch.equal(layer(wide[..., :64]), expected)

@@ -154,8 +154,9 @@ QUESTIONS: st.SearchStrategy[Question] = st.one_of(
 
 @pytest.fixture(scope="module", autouse=True)
 def two_threads() -> Iterator[None]:
-    """At most. With three, five or six, torch divides a long batch in the middle of a vector, and
-    computes GELU's ends of vectors by other means: the last bits may differ."""
+    """At most. Where our own kernels are not, torch with three, five or six divides a long batch in
+    the middle of a vector, and computes GELU's ends of vectors by other means: the last bits may
+    differ."""
     threads = torch.get_num_threads()
     torch.set_num_threads(min(threads, 2))
     yield

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional
 
 from hyperclova.inference.attention import Span, SpanAttention
@@ -19,8 +21,9 @@ from hyperclova.inference.cache import CHUNK, KeyValues
 from hyperclova.inference.native import build, linear, load
 from hyperclova.inference.native.attention import NativePositions
 from hyperclova.inference.native.decoder import NativeDecoder
-from hyperclova.inference.native.linear import NativeInt8Linear
+from hyperclova.inference.native.linear import NativeFloatLinear, NativeInt8Linear
 from hyperclova.inference.positions import Position, TorchPositions
+from hyperclova.inference.protocol import Precision
 from hyperclova.inference.runner import Runner
 from hyperclova.model import GPT, GPTConfig
 from hyperclova.model.directory import save_model
@@ -104,6 +107,77 @@ def test_older_processors_compute_with_7_bits(
     torch.testing.assert_close(activated, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("outputs", [1, 45, 64, 130])
+def test_older_processors_sum_floats_in_the_same_order(
+    older: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, outputs: int
+) -> None:
+    generator = torch.Generator().manual_seed(outputs)
+    weight = torch.randn(outputs, 700, generator=generator)
+    bias = torch.randn(outputs, generator=generator)
+    x = torch.randn(200, 700, generator=generator)
+    expected = NativeFloatLinear(weight, bias)(x)
+    monkeypatch.setattr(linear, "load", lambda: older)
+    layer = NativeFloatLinear(weight, bias)
+    for rows in (1, 2, 3, 4, 5, 191, 200):
+        assert torch.equal(layer(x[:rows]), expected[:rows])
+    activated = NativeFloatLinear(weight, bias, "gelu")(x)
+    exact = functional.gelu(expected.double(), approximate="tanh").float()
+    torch.testing.assert_close(activated, exact, atol=1e-6, rtol=1e-6)
+
+
+@needs_kernels
+@settings(max_examples=60, deadline=None)
+@given(
+    inputs=st.integers(1, 70) | st.sampled_from([511, 512, 513, 1100]),
+    outputs=st.integers(1, 140),
+    rows=st.integers(1, 14) | st.sampled_from([191, 192, 193, 400]),
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 2**32),
+)
+def test_float_products_of_any_shape(
+    inputs: int, outputs: int, rows: int, threads: int, seed: int
+) -> None:
+    """As exact as sums in float32 are; a row's bits depend on no other row, nor on threads."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(outputs, inputs, generator=generator)
+    bias = torch.randn(outputs, generator=generator)
+    x = torch.randn(rows, inputs, generator=generator)
+    layer = NativeFloatLinear(weight, bias)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        found = layer(x)
+    finally:
+        torch.set_num_threads(before)
+    exact = functional.linear(x.double(), weight.double(), bias.double())
+    magnitude = functional.linear(x.double().abs(), weight.double().abs(), bias.double().abs())
+    # Each addition may round off half of the last of 24 bits.
+    assert ((found - exact).abs() <= inputs * 2.0**-24 * magnitude).all()
+    for begin in {0, rows // 2, rows - 1}:
+        for end in {begin + 1, (begin + rows + 1) // 2, rows}:
+            assert torch.equal(layer(x[begin:end]), found[begin:end])
+
+
+@needs_kernels
+@pytest.mark.parametrize("activation", ["none", "gelu"])
+def test_what_is_no_number_stays_in_its_row(activation: linear.Activation) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = torch.rand(70, 33, generator=generator), torch.randn(70, generator=generator)
+    layer = NativeFloatLinear(weight, bias, activation)
+    x = torch.randn(9, 33, generator=generator)
+    expected = layer(x)
+    x[2, 32], x[5, 0] = torch.nan, torch.inf
+    found = layer(x)
+    assert found[2].isnan().all()
+    assert (found[5] == torch.inf).all()
+    others = [0, 1, 3, 4, 6, 7, 8]
+    assert torch.equal(found[others], expected[others])
+    weight[69, 3] = torch.nan  # in a panel that is not full
+    found = NativeFloatLinear(weight, bias, activation)(x)
+    assert found[:, 69].isnan().all()
+    assert torch.equal(found[others, :69], expected[others, :69])
+
+
 @needs_kernels
 @pytest.mark.parametrize("kind", [NativePositions, TorchPositions])
 @pytest.mark.parametrize("width", [3, 16, 64, 80])
@@ -171,15 +245,18 @@ def test_positions_do_not_depend_on_company_or_threads() -> None:
 
 
 @needs_kernels
+@pytest.mark.parametrize("precision", ["float32", "int8"])
 @pytest.mark.parametrize("heads", [1, 4, 12])
-def test_a_step_at_once_gives_the_bits_of_a_step_layer_by_layer(tmp_path: Path, heads: int) -> None:
+def test_a_step_at_once_gives_the_bits_of_a_step_layer_by_layer(
+    tmp_path: Path, heads: int, precision: Precision
+) -> None:
     config = GPTConfig(70, context_length=2 * CHUNK, layers=3, width=36, heads=heads)
     model = GPT(config, seed=1)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
     save_model(model, tmp_path, end_of_text_id=0)
-    runner = Runner(tmp_path, "cpu", "int8")
+    runner = Runner(tmp_path, "cpu", precision)
     decoder = runner._decoder
     assert decoder is not None
 
@@ -210,3 +287,34 @@ def test_models_that_the_kernel_does_not_know(change: dict[str, Any]) -> None:
     config = GPTConfig(70, context_length=64, layers=1, width=36, heads=4)
     assert NativeDecoder.available(config)
     assert not NativeDecoder.available(replace(config, **change))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+def test_the_kernels_run_where_they_can(tmp_path: Path, precision: Precision) -> None:
+    config = GPTConfig(70, context_length=64, layers=1, width=36, heads=4)
+    save_model(GPT(config, seed=1), tmp_path, end_of_text_id=0)
+    runner = Runner(tmp_path, "cpu", precision)
+    ours = load() is not None and precision != "bfloat16"
+    assert (runner._decoder is not None) == ours
+    assert isinstance(runner._head, linear.NativeLinear) == ours
+    if ours:  # the matrices as they were loaded are not kept beside the packed ones
+        assert [name for name, _ in runner._model.named_parameters()] == [
+            "token_embedding.weight",
+            "position_embedding.weight",
+        ]
+
+
+@needs_kernels
+def test_a_float_model_is_the_model(tmp_path: Path) -> None:
+    config = GPTConfig(70, context_length=64, layers=2, width=36, heads=4)
+    model = GPT(config, seed=1)
+    save_model(model, tmp_path, end_of_text_id=0)
+    tokens = [3, 1, 4, 1, 5, 9, 2, 6]
+    with torch.inference_mode():
+        cache = KeyValues(config, torch.float32, torch.device("cpu"))
+        cache.reserve(len(tokens))
+        runner = Runner(tmp_path, "cpu", "float32")
+        attend = SpanAttention([Span(cache, len(tokens))])
+        states = runner.states(tokens, range(len(tokens)), attend)
+        expected = model(torch.tensor([tokens]))[0]
+        torch.testing.assert_close(runner.project(states), expected, atol=1e-5, rtol=1e-5)

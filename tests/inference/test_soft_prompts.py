@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from hyperclova.errors import UserError
 from hyperclova.inference import Engine
-from hyperclova.inference.protocol import Prompt, Request, Sampling
+from hyperclova.inference.protocol import Precision, Prompt, Request, Sampling
 from hyperclova.inference.soft_prompt import SoftPrompt
 from hyperclova.model import GPT
 from hyperclova.model.directory import load_model
@@ -157,6 +157,7 @@ def test_rows_of_the_embedding_are_tokens(long_engine: Engine, plain: GPT) -> No
 # -- numbers that overflow -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
 @pytest.mark.parametrize(
     "ask",
     [
@@ -170,17 +171,20 @@ def test_rows_of_the_embedding_are_tokens(long_engine: Engine, plain: GPT) -> No
     ids=["greedy", "sampled", "echo", "scores", "mean", "last"],
 )
 def test_a_prompt_that_overflows_is_refused_alone(
-    long_engine: Engine, ask: Callable[[Engine, Prompt], object]
+    long_model_directory: Path, precision: Precision, ask: Callable[[Engine, Prompt], object]
 ) -> None:
     """Rows of the largest numbers that float32 holds: their sum is infinite."""
     beside = [Request((1, 2, 3 + number), 40, Sampling(seed=number), n=2) for number in range(4)]
-    expected = long_engine.generate(beside)
     overflows = (SoftPrompt(np.full((3, 64), 3e38, np.float32)), 1, 2)
-    with ThreadPoolExecutor(1) as thread:
-        found = thread.submit(long_engine.generate, beside)
-        for _ in range(3):  # what the cache might keep of it changes nothing
+    with (
+        Engine(long_model_directory, precision=precision) as engine,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        expected = engine.generate(beside)
+        found = thread.submit(engine.generate, beside)
+        for _ in range(2):  # what the cache keeps of it changes nothing
             with pytest.raises(UserError, match="not finite"):
-                ask(long_engine, overflows)
+                ask(engine, overflows)
         assert found.result() == expected
 
 

@@ -2,8 +2,9 @@
 
 All kinds compute every row by itself: what a row gives does not depend, to the last bit, on the
 rows beside it. That is why the same seed gives the same text alone and in a batch, and why a
-prompt read in pieces is the prompt read at once. For matrices in 8 bits it holds by construction,
-as sums of integers are exact; for :class:`PackedLinear` it was measured.
+prompt read in pieces is the prompt read at once. It holds by construction for matrices in 8 bits,
+as sums of integers are exact, and for our own kernels, which sum in one order; for
+:class:`PackedLinear` it was measured.
 """
 
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hyperclova.errors import UserError
-from hyperclova.inference.native.linear import NativeInt8Linear
+from hyperclova.inference.native.linear import NativeFloatLinear, NativeInt8Linear, NativeLinear
 from hyperclova.inference.native.norm import NativeLayerNorm
+from hyperclova.inference.protocol import Precision
 from hyperclova.model.gpt import MLP
 from hyperclova.parallel.device import bfloat16_in_hardware
 
@@ -22,8 +24,9 @@ _ROWS_HINT = 8  # oneDNN chooses a blocking for this many rows; others run with 
 class PackedLinear(nn.Module):
     """``nn.Linear`` on a CPU in float32 or bfloat16, its matrix in oneDNN's blocked layout.
 
-    Faster than the default path for the few rows of a decoding step (twice as fast at 4 to 16
-    rows on an AVX2 machine).
+    For bfloat16, and where our own kernels are not (:class:`NativeFloatLinear`). Faster than the
+    default path for the few rows of a decoding step (twice as fast at 4 to 16 rows on an AVX2
+    machine).
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -131,12 +134,15 @@ def _has_vnni() -> bool:
     return bool(torch.cpu._is_vnni_supported())
 
 
-Kind = type[PackedLinear] | type[Int8Linear] | type[NativeInt8Linear]
+Kind = type[PackedLinear] | type[Int8Linear] | type[NativeFloatLinear] | type[NativeInt8Linear]
 
 
-def int8_kind() -> type[Int8Linear] | type[NativeInt8Linear]:
-    """The fastest kind for matrices in 8 bits that there is here."""
-    return NativeInt8Linear if NativeInt8Linear.available() else Int8Linear
+def kind_for(precision: Precision, device: torch.device) -> Kind:
+    """The fastest kind that there is here."""
+    if precision == "int8":
+        return NativeInt8Linear if NativeInt8Linear.available() else Int8Linear
+    ours = precision == "float32" and device.type == "cpu" and NativeFloatLinear.available()
+    return NativeFloatLinear if ours else PackedLinear
 
 
 def int8_available() -> bool:
@@ -147,13 +153,13 @@ def int8_available() -> bool:
 def pack(module: nn.Module, kind: Kind) -> None:
     """Replace every linear layer below ``module`` by its packed form, where that is possible; for
     our own kernels also what stands beside them."""
+    ours = kind if issubclass(kind, NativeLinear) else None
     for name, child in module.named_children():
-        if isinstance(child, MLP) and kind is NativeInt8Linear:
-            expand, contract = child.expand, child.contract
-            first = NativeInt8Linear(expand.weight, expand.bias, "gelu")
-            second = NativeInt8Linear(contract.weight, contract.bias)
+        if isinstance(child, MLP) and ours is not None:
+            first = ours(child.expand.weight, child.expand.bias, "gelu")
+            second = ours(child.contract.weight, child.contract.bias)
             setattr(module, name, nn.Sequential(first, second))
-        elif isinstance(child, nn.LayerNorm) and kind is NativeInt8Linear:
+        elif isinstance(child, nn.LayerNorm) and ours is not None:
             if child.bias is not None:  # else one of queries and keys
                 setattr(module, name, NativeLayerNorm(child))
         elif not isinstance(child, nn.Linear):

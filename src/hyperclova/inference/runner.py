@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from hyperclova.errors import UserError
 from hyperclova.inference.attention import SpanAttention
-from hyperclova.inference.linear import Kind, PackedLinear, int8_available, int8_kind, pack
+from hyperclova.inference.linear import Kind, PackedLinear, int8_available, kind_for, pack
 from hyperclova.inference.native.decoder import NativeDecoder
-from hyperclova.inference.native.linear import NativeInt8Linear
+from hyperclova.inference.native.linear import NativeInt8Linear, NativeLinear
 from hyperclova.inference.protocol import Precision
 from hyperclova.model import GPT, GPTConfig
 from hyperclova.model.cost import parameters
@@ -61,13 +61,13 @@ class Runner:
         self.parameters = sum(p.numel() for p in self._model.parameters())
         self.threads = torch.get_num_threads() if self.parameters >= _WORTH_THREADS else 1
         """For PyTorch's operations; whoever runs the model sets them on its thread."""
-        kind: Kind = int8_kind() if precision == "int8" else PackedLinear
+        kind = kind_for(precision, self.device)
         with warnings.catch_warnings():
             # torch tells everybody who quantises of its plans for another package.
             warnings.simplefilter("ignore")
             self._head = _head(self._model, kind)
             pack(self._model, kind)
-        decodes = kind is NativeInt8Linear and NativeDecoder.available(self.config)
+        decodes = issubclass(kind, NativeLinear) and NativeDecoder.available(self.config)
         self._decoder = NativeDecoder(self._model) if decodes else None
 
     def states(
@@ -105,7 +105,7 @@ def _precision(device: torch.device, config: GPTConfig, fast: bool) -> Precision
         return "bfloat16" if bfloat16_in_hardware(device) else "float32"
     if not (fast and int8_available()):
         return "float32"
-    worthwhile = int8_kind() is NativeInt8Linear or parameters(config) >= _WORTH_INT8
+    worthwhile = NativeInt8Linear.available() or parameters(config) >= _WORTH_INT8
     return "int8" if worthwhile else "float32"
 
 

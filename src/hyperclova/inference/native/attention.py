@@ -9,7 +9,7 @@ from hyperclova.inference.cache import CHUNK
 from hyperclova.inference.native.build import load
 from hyperclova.inference.positions import Position
 
-_WIDEST_HEAD = 512  # as in kernels.c
+_WIDEST_HEAD = 512  # as in attention.c
 
 
 class NativePositions:
@@ -35,7 +35,7 @@ class NativePositions:
         self.table, self.chunks, self._strides_at = (
             each.ctypes.data for each in (self._table, self._chunks, self._strides)
         )
-        """Addresses, as kernels.c takes them."""
+        """Addresses, as kernels.h takes them."""
 
     @staticmethod
     def available(head_width: int) -> bool:

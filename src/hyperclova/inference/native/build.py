@@ -1,6 +1,6 @@
 """Compiles the kernels for the processor they run on, once, and loads them.
 
-A build lies in the user's cache, named by all it depends on: source, compiler, options and
+A build lies in the user's cache, named by all it depends on: sources, compiler, options and
 processor. Nothing is compiled where there is no C compiler; the engine then runs on PyTorch's
 operations alone, as on processors that the kernels are not written for.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hyperclova.directories import cache
 
-_SOURCE = Path(__file__).with_name("kernels.c")
+_SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
 _OPTIONS = (
     "-O3",
     "-march=native",
@@ -49,7 +49,7 @@ def load() -> ctypes.CDLL | None:
     try:
         library = ctypes.CDLL(str(build(compiler, runtime)))
     except (OSError, subprocess.SubprocessError):
-        return None  # a processor that the source refuses, a cache that cannot be written to, …
+        return None  # a processor that the sources refuse, a cache that cannot be written to, …
     _declare(library)
     return library
 
@@ -69,8 +69,8 @@ def build(compiler: str, runtime: Path, options: tuple[str, ...] = ()) -> Path:
     version = subprocess.run(
         [compiler, "--version"], capture_output=True, check=True, timeout=_LIMIT
     ).stdout
-    parts = [_SOURCE.read_bytes(), " ".join(command).encode(), version, str(runtime).encode()]
-    parts.append(_processor())
+    parts = [*(source.read_bytes() for source in _SOURCES), " ".join(command).encode()]
+    parts += [version, str(runtime).encode(), _processor()]
     name = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
     built = cache() / "kernels" / f"{name}.so"
     if not built.exists():
@@ -78,8 +78,9 @@ def build(compiler: str, runtime: Path, options: tuple[str, ...] = ()) -> Path:
         # Processes that build at once write files of their own; the last one stays.
         with tempfile.TemporaryDirectory(dir=built.parent) as scratch:
             partial = Path(scratch) / built.name
+            compiled = [str(source) for source in _SOURCES if source.suffix == ".c"]
             subprocess.run(
-                [*command, "-o", str(partial), str(_SOURCE), str(runtime), "-lm"],
+                [*command, "-o", str(partial), *compiled, str(runtime), "-lm"],
                 check=True,
                 capture_output=True,
                 timeout=_LIMIT,
@@ -110,10 +111,8 @@ def _processor() -> bytes:
 
 def _declare(library: ctypes.CDLL) -> None:
     pointer, number = ctypes.c_void_p, ctypes.c_long
-    library.int8_linear.argtypes = [
-        *(pointer, number, number, number, pointer, pointer, pointer, pointer),
-        *(ctypes.c_int, number, pointer),
-    ]
+    for product in (library.int8_product, library.float32_product):
+        product.argtypes = [pointer, pointer, number, number, pointer]
     library.attend_positions.argtypes = [
         *(pointer, pointer, pointer, pointer, pointer, pointer, number, pointer),
         *(number, number, number, number, ctypes.c_float),

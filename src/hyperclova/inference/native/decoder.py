@@ -1,4 +1,4 @@
-"""A whole decoding step in one call, for models whose matrices are in 8 bits.
+"""A whole decoding step in one call.
 
 For a small model a step layer by layer is mostly Python and PyTorch's way to each small operation.
 The kernel calls the same functions in the same order, so it makes no difference to the last bit
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hyperclova.inference.cache import CHUNK
 from hyperclova.inference.native.attention import NativePositions
 from hyperclova.inference.native.build import load
-from hyperclova.inference.native.linear import NativeInt8Linear
+from hyperclova.inference.native.linear import NativeLinear
 from hyperclova.inference.native.norm import NativeLayerNorm
 from hyperclova.model import GPT, GPTConfig
 
@@ -23,7 +23,7 @@ class NativeDecoder:
     """Runs single positions through all layers.
 
     Args:
-        model: packed (:func:`~hyperclova.inference.linear.pack`) with :class:`NativeInt8Linear`.
+        model: packed (:func:`~hyperclova.inference.linear.pack`) with a :class:`NativeLinear`.
     """
 
     def __init__(self, model: GPT) -> None:
@@ -71,17 +71,19 @@ class NativeDecoder:
         return states
 
 
-_PARTS = (
-    *("attention_norm", "mlp_norm"),
-    *("attention.query_key_value", "attention.output", "mlp.0", "mlp.1"),
-)
+_NORMS = ("attention_norm", "mlp_norm")
+_MATRICES = ("attention.query_key_value", "attention.output", "mlp.0", "mlp.1")
 
 
 def _addresses(block: nn.Module) -> list[int]:
-    """As the kernel's ``Layer``: norms, then matrices."""
+    """As the kernel's ``Layer``."""
     addresses: list[int] = []
-    for name in _PARTS:
-        part = block.get_submodule(name)
-        assert isinstance(part, NativeInt8Linear | NativeLayerNorm)
-        addresses += part.addresses
+    for name in _NORMS:
+        norm = block.get_submodule(name)
+        assert isinstance(norm, NativeLayerNorm)
+        addresses += norm.addresses
+    for name in _MATRICES:
+        matrix = block.get_submodule(name)
+        assert isinstance(matrix, NativeLinear)
+        addresses.append(matrix.address)
     return addresses
