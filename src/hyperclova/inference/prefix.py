@@ -83,6 +83,13 @@ class PrefixCache:
         while self._by_age:
             self._drop_oldest()
 
+    def give_back(self) -> bool:
+        """Forget the end that was used longest ago; False if nothing is kept."""
+        if not self._by_age:
+            return False
+        self._drop_oldest()
+        return True
+
     def _walk(self, symbols: Sequence[Symbol], blocks: int) -> list[_Node]:
         path: list[_Node] = []
         node = self._root

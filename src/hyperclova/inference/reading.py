@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from hyperclova.inference.cache import BLOCK
+from hyperclova.inference.cache import BLOCK, OutOfChunks
 from hyperclova.inference.jobs import Failing, Job, Reader, Wish
 from hyperclova.inference.prefix import PrefixCache
 
@@ -49,12 +49,17 @@ class Reading:
                     break
         # Whoever went without stands first the next time.
         self.readers.sort(key=lambda reader: counts.get(reader, 0) > 0)
-        reading = []
+        reading: list[tuple[Reader, int]] = []
         for reader, count in counts.items():
             if count:
                 assert reader.cache is not None
                 with self._failing([reader.job]):
-                    reader.cache.reserve(count)
+                    try:
+                        reader.cache.reserve(count)
+                    except OutOfChunks:
+                        if reading:  # they go on, and give memory back when they have ended
+                            continue
+                        raise
                     reading.append((reader, count))
         return [(reader, count) for reader, count in reading if not reader.job.ended]
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from hyperclova.inference.attention import Span, SpanAttention
+from hyperclova.inference.attention import Span
 from hyperclova.inference.cache import BLOCK, Chunk, KeyValues
 from hyperclova.inference.fair import FairQueue
 from hyperclova.inference.generation import Generation, Row
@@ -71,6 +71,7 @@ class Scheduler:
         )
         self._thread.start()
         self.runner = loaded.result()
+        self.runner.reclaim_with(self._prefixes.give_back)
         self._writing = Writing(
             tokenizer, self.runner.config.context_length, self._sequence, self._failing
         )
@@ -283,10 +284,7 @@ class Scheduler:
             ids += reader.symbols.ids(begin, begin + count)
             positions += range(reader.cache.length, reader.cache.length + count)
             spans.append(Span(reader.cache, count))
-        attend = SpanAttention(spans)
-        states = self.runner.states(ids, positions, attend, places, embeddings)
-        attend.advance()
-        return states
+        return self.runner.states(ids, positions, spans, places, embeddings)
 
     def _fulfil(self, wishes: Sequence[Wish]) -> None:
         """Project states and give out the logits, many small wishes at a time."""
@@ -313,5 +311,4 @@ class Scheduler:
                 self._begin_choice(job)
 
     def _sequence(self, chunks: Sequence[Chunk], length: int) -> KeyValues:
-        runner = self.runner
-        return KeyValues(runner.config, runner.dtype, runner.device, chunks, length)
+        return self.runner.sequence(chunks, length)

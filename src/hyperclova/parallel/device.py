@@ -86,6 +86,14 @@ def describe(device: torch.device, processes: int = 1) -> str:
     return one if processes == 1 else f"{processes} processes of {one}"
 
 
+def free_memory_of(device: torch.device) -> float:
+    """Bytes of memory that this process may still take on a device; on CPUs, those it may have."""
+    if device.type == "cpu":
+        return memory_of(device)
+    free, _ = torch.get_device_module(device).mem_get_info(device)
+    return float(free)
+
+
 def memory_of(device: torch.device) -> float:
     """Bytes of memory that one of a run's processes on this machine may use on its device."""
     if device.type != "cpu":
