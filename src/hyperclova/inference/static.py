@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from hyperclova.inference.cache import CHUNK
 from hyperclova.inference.pool import SCRATCH, ChunkPool
+from hyperclova.inference.rows import MakeRows
 from hyperclova.model import GPT
 
 logger = logging.getLogger(__name__)
@@ -30,11 +30,19 @@ class StaticDecoder:
 
     Args:
         rows: the most in one step.
+        make_rows: how rows attend.
         capture: records steps; None runs them as they are.
     """
 
-    def __init__(self, model: GPT, pool: ChunkPool, rows: int, capture: Capture | None) -> None:
-        self.rows = rows
+    def __init__(
+        self,
+        model: GPT,
+        pool: ChunkPool,
+        rows: int,
+        make_rows: MakeRows,
+        capture: Capture | None,
+    ) -> None:
+        self.rows, self._make_rows = rows, make_rows
         self._model, self._pool, self._capture = model, pool, capture
         self._most_chunks = -(-model.config.context_length // CHUNK)
         self._steps: dict[tuple[int, int], tuple[StaticStep, Step]] = {}
@@ -54,7 +62,7 @@ class StaticDecoder:
             _filled_up(max(map(len, tables)), self._most_chunks),
         )
         if size not in self._steps:
-            step = StaticStep(self._model, self._pool, *size)
+            step = StaticStep(self._model, self._pool, self._make_rows, *size)
             self._steps[size] = step, self._recorded(step)
         step, run = self._steps[size]
         step.fill(ids, positions, tables)
@@ -82,8 +90,10 @@ def _filled_up(count: int, most: int) -> int:
 class StaticStep:
     """One token each of ``rows`` sequences of up to ``chunks`` chunks."""
 
-    def __init__(self, model: GPT, pool: ChunkPool, rows: int, chunks: int) -> None:
-        self._model, self._pool = model, pool
+    def __init__(
+        self, model: GPT, pool: ChunkPool, make_rows: MakeRows, rows: int, chunks: int
+    ) -> None:
+        self._model, self._pool, self._make_rows = model, pool, make_rows
         self._rows, self._chunks = rows, chunks
         # A row: its token's id, its position, then the indices of its chunks.
         self._inputs = torch.empty(rows, 2 + chunks, dtype=torch.int64, device=pool.store.device)
@@ -107,33 +117,22 @@ class StaticStep:
 
     def __call__(self) -> Tensor:
         ids, positions, table = self._inputs[:, 0], self._inputs[:, 1], self._inputs[:, 2:]
-        attend = _RowAttention(self._pool, positions, table)
+        attend = _RowAttention(self._pool, self._make_rows, positions, table)
         return self._model.hidden(ids[None], positions=positions, attend=attend)[0]
 
 
 class _RowAttention:
-    """``attend`` for one position of each sequence."""
+    """``attend`` for one position of each sequence, all laid in one row."""
 
-    def __init__(self, pool: ChunkPool, positions: Tensor, table: Tensor) -> None:
-        """
-        Args:
-            positions: ``(rows,)``
-            table: ``(rows, chunks)``
-        """
-        self._pool, self._table = pool, table
+    def __init__(
+        self, pool: ChunkPool, make_rows: MakeRows, positions: Tensor, table: Tensor
+    ) -> None:
+        self._pool, self._rows = pool, make_rows(pool, positions, table)
         self._chunks = table.gather(1, (positions // CHUNK)[:, None])[:, 0]
         self._places = positions % CHUNK
-        at = torch.arange(table.shape[1] * CHUNK, device=table.device)
-        mask = torch.zeros(at.shape, dtype=pool.store.dtype, device=table.device)
-        unseen = at > positions[:, None]
-        self._mask = mask.masked_fill(unseen, float("-inf"))[:, None, None]
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        key, value = key[0].transpose(0, 1), value[0].transpose(0, 1)
+        # (1, heads, rows, head_width): the rows are sequences now, and come first.
+        query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))
         self._pool.write(layer, self._chunks, self._places, key, value)
-        keys, values = self._pool.gather(layer, self._table)
-        # The rows are sequences now: (1, heads, rows, head_width) -> (rows, heads, 1, head_width).
-        attended = functional.scaled_dot_product_attention(
-            query[0].transpose(0, 1)[:, :, None], keys, values, attn_mask=self._mask
-        )
-        return attended[:, :, 0].transpose(0, 1)[None]
+        return self._rows.attend(layer, query).transpose(0, 1)[None]
