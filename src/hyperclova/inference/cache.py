@@ -103,6 +103,11 @@ class KeyValues:
         """A sequence that shares all that is stored so far and goes on by itself."""
         return KeyValues(self._memory, self.chunks, self.length)
 
+    def release(self) -> None:
+        """Hold nothing any more; for a sequence that ends while others may still refer to it."""
+        self.chunks.clear()
+        self.length, self._mine = 0, False
+
     def reserve(self, tokens: int) -> None:
         """Make room for so many positions beyond ``length``.
 

@@ -65,6 +65,8 @@ class Generation(Job):
         """``(1, vocab_size)`` after the prompt."""
         self.cache: KeyValues | None = None
         """The prompt's, once it has been read."""
+        self.reads_again = False
+        """Whether the prompt's were given up, though further choices need them."""
         self.begun = 0
         """Choices that are or were being written."""
         self.open = 0
@@ -94,10 +96,20 @@ class Generation(Job):
         if not (self.request.max_tokens or self._echoes_measured):
             return None
         # The last symbol's state is always needed, and with measuring all of them are.
-        reuse = 0 if self._echoes_measured else len(self.prompt) - 1
+        measures = self._echoes_measured and not self.reads_again
+        reuse = 0 if measures else len(self.prompt) - 1
         return Reader(self, self.prompt, reuse=reuse)
 
+    def give_up_prompt(self) -> bool:
+        """Hold the prompt's keys and values no longer; False if they are not held."""
+        if self.cache is None:
+            return False
+        self.cache, self.reads_again = None, self.logits is not None
+        return True
+
     def states(self, reader: Reader, begin: int, states: Tensor) -> list[Wish]:
+        if self.reads_again:  # all that is to be said about it has been said
+            return []
         wishes = []
         total = len(self.prompt)
         if self._echoes_measured:
@@ -124,5 +136,5 @@ class Generation(Job):
         self.logits = logits.clone()
 
     def read(self, reader: Reader) -> list[Reader]:
-        self.cache = reader.cache
+        self.cache, self.reads_again = reader.cache, False
         return []

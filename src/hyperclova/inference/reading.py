@@ -22,6 +22,8 @@ class Reading:
         self.readers: list[Reader] = []
         self.read = 0
         """Symbols read, since the start."""
+        self.stalled: list[tuple[Job, OutOfChunks]] = []
+        """Who could not read when asked last, because others have the memory."""
         self.reused = 0
         """Symbols taken over from the prefix cache."""
 
@@ -30,6 +32,9 @@ class Reading:
         return [reader.job for reader in self.readers]
 
     def forget(self, job: Job) -> None:
+        for reader in self.readers:
+            if reader.job is job and reader.cache is not None:
+                reader.cache.release()
         self.readers = [reader for reader in self.readers if reader.job is not job]
 
     def next_blocks(self, budget: int) -> list[tuple[Reader, int]]:
@@ -50,16 +55,16 @@ class Reading:
         # Whoever went without stands first the next time.
         self.readers.sort(key=lambda reader: counts.get(reader, 0) > 0)
         reading: list[tuple[Reader, int]] = []
+        self.stalled = []
         for reader, count in counts.items():
-            if count:
+            if count and not reader.job.ended:
                 assert reader.cache is not None
                 with self._failing([reader.job]):
                     try:
                         reader.cache.reserve(count)
-                    except OutOfChunks:
-                        if reading:  # they go on, and give memory back when they have ended
-                            continue
-                        raise
+                    except OutOfChunks as error:
+                        self.stalled.append((reader.job, error))
+                        continue
                     reading.append((reader, count))
         return [(reader, count) for reader, count in reading if not reader.job.ended]
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hyperclova.inference.attention import Span
-from hyperclova.inference.cache import BLOCK, Chunk, KeyValues
+from hyperclova.inference.cache import BLOCK, Chunk, KeyValues, OutOfChunks
 from hyperclova.inference.fair import FairQueue
 from hyperclova.inference.generation import Generation, Row
 from hyperclova.inference.jobs import Job, Reader, Wish
@@ -71,7 +71,7 @@ class Scheduler:
         )
         self._thread.start()
         self.runner = loaded.result()
-        self.runner.reclaim_with(self._prefixes.give_back)
+        self.runner.reclaim_with(self._reclaim)
         self._writing = Writing(
             tokenizer, self.runner.config.context_length, self._sequence, self._failing
         )
@@ -224,7 +224,7 @@ class Scheduler:
             job = self._waiting.pop()
             self._left_queue()
             with self._failing([job]):
-                if isinstance(job, Generation) and job.begun:
+                if isinstance(job, Generation) and job.begun and not job.reads_again:
                     self._begin_choice(job)
                 elif reader := job.reader():
                     self._reading.readers.append(reader)
@@ -243,9 +243,14 @@ class Scheduler:
     # -- a step ------------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        rows = self._reserved(self._writing.rows)
+        rows, stalled = self._reserved(self._writing.rows)
         reading = self._reading.next_blocks(_READ_BESIDE_WRITING if rows else _READ_ALONE)
         if not (rows or reading):
+            # If they wait for each other's memory, the last one ends. Else they wait for others.
+            for job, error in (stalled + self._reading.stalled)[-1:]:
+                with self._failing([job]):
+                    # Whoever holds on to the error need not hold what its frames refer to.
+                    raise error.with_traceback(None)
             return
         jobs = [row.job for row in rows] + [reader.job for reader, _ in reading]
         with self._failing(jobs):
@@ -259,14 +264,28 @@ class Scheduler:
             if rows:
                 self._writing.advance(rows, logits)
 
-    def _reserved(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows that have room for another token."""
-        ready = []
+    def _reserved(self, rows: Sequence[Row]) -> tuple[list[Row], list[tuple[Job, OutOfChunks]]]:
+        """The rows that have room for another token, and who waits for memory that others have."""
+        ready: list[Row] = []
+        stalled: list[tuple[Job, OutOfChunks]] = []
         for row in rows:
-            with self._failing([row.job]):
-                row.cache.reserve(1)
-                ready.append(row)
-        return [row for row in ready if not row.job.ended]
+            if not row.job.ended:  # with another of its rows
+                with self._failing([row.job]):
+                    try:
+                        row.cache.reserve(1)
+                    except OutOfChunks as error:
+                        stalled.append((row.job, error))
+                        continue
+                    ready.append(row)
+        return [row for row in ready if not row.job.ended], stalled
+
+    def _reclaim(self) -> bool:
+        """Give up what can be read again: first what nobody uses, then the prompts of those whose
+        next choice waits for its turn."""
+        if self._prefixes.give_back():
+            return True
+        waiting = (job for job in reversed([*self._waiting]) if isinstance(job, Generation))
+        return any(job.give_up_prompt() for job in waiting)
 
     def _forward(self, rows: Sequence[Row], reading: Sequence[tuple[Reader, int]]) -> Tensor:
         """States ``(tokens, width)``: one for each row, then those of the blocks read."""

@@ -44,6 +44,9 @@ class Writing:
         return [row.job for row in self.rows]
 
     def forget(self, job: Job) -> None:
+        for row in self.rows:
+            if row.job is job:
+                row.cache.release()
         self.rows = [row for row in self.rows if row.job is not job]
 
     def stop(self, job: Job, reason: FinishReason) -> None:
@@ -110,6 +113,7 @@ class Writing:
         self, row: Row, text: str, tokens: tuple[TokenResult, ...], reason: FinishReason
     ) -> None:
         self.rows.remove(row)
+        row.cache.release()
         row.emit(text, tokens, reason)
         row.job.open -= 1
         if not row.job.open and row.job.begun == row.job.request.n:
