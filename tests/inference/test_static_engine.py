@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ties import same_text
 
 from hyperclova.inference import Engine
 from hyperclova.inference import pool as pool_module
@@ -43,19 +44,6 @@ def pool_of(engine: Engine) -> ChunkPool:
 def reference(long_model_directory: Path) -> Iterator[Engine]:
     with Engine(long_model_directory, device="cpu", cache_bytes=0) as engine:
         yield engine
-
-
-def same_text(found: Completion, expected: Completion) -> None:
-    """The same tokens, as far as the model prefers one; the same log-probabilities."""
-    for left, right in zip(found.choices, expected.choices, strict=True):
-        for mine, theirs in zip(left.tokens, right.tokens, strict=False):
-            assert mine.logprob == pytest.approx(theirs.logprob, abs=1e-3)
-            if mine.id != theirs.id:  # a tie, after which texts are of two kinds
-                first, second = (rival.logprob for rival in theirs.top[:2])
-                assert first == pytest.approx(second, abs=1e-3)
-                break
-        else:
-            assert (left.text, left.finish_reason) == (right.text, right.finish_reason)
 
 
 def prompt(drawn: random.Random) -> Prompt:
