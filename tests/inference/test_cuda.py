@@ -178,7 +178,7 @@ def test_soft_prompts(reference: Engine) -> None:
 
 def test_recording_beside_another_thread(caplog: pytest.LogCaptureFixture) -> None:
     """Gradients take memory and wait for the GPU while steps are being recorded."""
-    request = GradientRequest(PROMPTS[0], " 깊은 산골 마을에", positions="all")
+    request = GradientRequest((PROMPTS[0],), " 깊은 산골 마을에", positions="all")
     with (
         caplog.at_level(logging.WARNING, "hyperclova"),
         engine(rows=32) as running,
