@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from ties import same_text
 
-from hyperclova.inference import Engine
+from hyperclova.inference import Engine, writing
 from hyperclova.inference import pool as pool_module
 from hyperclova.inference.cache import OutOfChunks
+from hyperclova.inference.device_sampling import choose_on_device
 from hyperclova.inference.pool import ChunkPool
 from hyperclova.inference.protocol import Completion, Prompt, Request, Sampling
 from hyperclova.inference.soft_prompt import SoftPrompt
@@ -84,6 +85,24 @@ def test_mixes_say_what_they_say_by_themselves(reference: Engine, seed: int) -> 
                 for found, each in zip(answers, expected, strict=True):
                     same_text(found, each)
     assert pool.free == chunks
+
+
+def test_tokens_chosen_as_on_a_device(reference: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = [
+        Request(text, 20, Sampling(temperature, top_p=top_p, seed=3), logprobs=2, heal=heal)
+        for text in ("옛날 옛적에 깊은 산", "오늘은 날씨가 ")
+        for temperature, top_p in ((0.0, 1.0), (0.9, 1.0), (0.9, 0.8))
+        for heal in (False, True)
+    ]
+    expected = reference.generate(requests)
+    monkeypatch.setattr(writing, "choose", choose_on_device)
+    with static(reference.directory) as engine:
+        for found, each in zip(engine.generate(requests), expected, strict=True):
+            assert ids_of(found) == ids_of(each)
+
+
+def ids_of(completion: Completion) -> list[int]:
+    return [token.id for token in completion.choices[0].tokens]
 
 
 def test_scores_and_embeddings(reference: Engine) -> None:

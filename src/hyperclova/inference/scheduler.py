@@ -25,6 +25,7 @@ from hyperclova.inference.protocol import EngineBusy, FinishReason, Statistics
 from hyperclova.inference.reading import Reading
 from hyperclova.inference.runner import Runner
 from hyperclova.inference.writing import Writing
+from hyperclova.parallel.device import to_host
 from hyperclova.tokenizer import Tokenizer
 
 _READ_BESIDE_WRITING = 2 * BLOCK  # positions a step; how long prompts hold up those being answered
@@ -313,7 +314,8 @@ class Scheduler:
             while end < len(wishes) and rows + len(wishes[end].states) <= _PROJECTED_ROWS:
                 rows += len(wishes[end].states)
                 end += 1
-            logits = self.runner.project(torch.cat([wish.states for wish in wishes[begin:end]]))
+            states = torch.cat([wish.states for wish in wishes[begin:end]])
+            logits = to_host(self.runner.project(states))
             for wish in wishes[begin:end]:
                 wish.take(logits[: len(wish.states)])
                 logits = logits[len(wish.states) :]

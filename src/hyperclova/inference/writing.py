@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from hyperclova.inference.cache import Chunk, KeyValues
+from hyperclova.inference.device_sampling import choose_on_device
 from hyperclova.inference.generation import Generation, Row
 from hyperclova.inference.healing import Constraint, Vocabulary
 from hyperclova.inference.jobs import Failing, Job
@@ -12,6 +13,7 @@ from hyperclova.inference.logprobs import Measured, measure
 from hyperclova.inference.protocol import FinishReason, TokenResult
 from hyperclova.inference.sampling import Chooser, choose
 from hyperclova.inference.text import Writer
+from hyperclova.parallel.device import to_host
 from hyperclova.tokenizer import Tokenizer
 
 
@@ -67,7 +69,8 @@ class Writing:
     def advance(self, rows: Sequence[Row], logits: Tensor) -> None:
         """Choose and write the next token of ``rows``, given ``(rows, vocab_size)`` logits."""
         # The model may have more ids than the tokenizer: padding, which must not be chosen.
-        tokens = choose(logits[:, : self._vocabulary], [row.chooser for row in rows])
+        chooser = choose if logits.device.type == "cpu" else choose_on_device
+        tokens = chooser(logits[:, : self._vocabulary], [row.chooser for row in rows])
         measured = self._measure_choices(rows, logits, tokens)
         for row, token, measurement in zip(rows, tokens, measured, strict=True):
             # Some may have left meanwhile, their job having failed.
@@ -104,7 +107,9 @@ class Writing:
             most = max(top for top in tops if top is not None)
             chosen = [tokens[index] for index in asked]
             for index, one in zip(
-                asked, measure(logits[asked], chosen, most, self._vocabulary), strict=True
+                asked,
+                measure(to_host(logits[asked]), chosen, most, self._vocabulary),
+                strict=True,
             ):
                 measured[index] = Measured(one.logprob, one.top[: tops[index]])
         return measured
