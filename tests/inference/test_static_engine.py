@@ -3,6 +3,7 @@
 On a CPU, where nothing is recorded; what only a GPU can show is in ``test_cuda.py``.
 """
 
+import gc
 import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from ties import same_text
 
 from hyperclova.inference import Engine, writing
 from hyperclova.inference import pool as pool_module
-from hyperclova.inference.cache import OutOfChunks
+from hyperclova.inference.cache import KeyValues, OutOfChunks
 from hyperclova.inference.device_sampling import choose_on_device
 from hyperclova.inference.pool import ChunkPool
 from hyperclova.inference.protocol import Completion, Prompt, Request, Sampling
@@ -207,3 +208,33 @@ def test_prompts_of_those_who_wait_are_read_again(reference: Engine) -> None:
         assert engine.statistics().read_tokens > 5 * 400
         for mine, theirs in zip(found, expected, strict=True):
             same_text(mine, theirs)
+
+
+def test_what_fails_gives_its_chunks_back_at_once(
+    reference: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether or not somebody holds on to the error, and before any garbage is collected."""
+    with static(reference.directory, cache_bytes=0) as engine:
+        pool = pool_of(engine)
+        chunks = pool.free
+        failing = iter([None] * 2 + [MemoryError("no more")])
+        reserve = KeyValues.reserve
+
+        def reserving(cache: KeyValues, tokens: int) -> None:
+            if error := next(failing, None):
+                raise error
+            reserve(cache, tokens)
+
+        monkeypatch.setattr(KeyValues, "reserve", reserving)
+        gc.disable()
+        try:
+            with pytest.raises(MemoryError) as held:
+                engine.score_choices(STORY * 3, [" 나무꾼이 산에", " 비가 온다"])
+            failing = iter([None] * 5 + [MemoryError("no more")])
+            with pytest.raises(MemoryError) as also_held:
+                engine.generate(STORY * 3, max_tokens=50, n=3)
+            engine.generate("가", max_tokens=1)
+            assert pool.free == chunks
+        finally:
+            gc.enable()
+        assert held.value is not also_held.value

@@ -83,10 +83,13 @@ class Generation(Job):
         self._on_chunk(Chunk(choice, text, tokens, reason, self.prompt_tokens, generated))
 
     def stop(self, reason: FinishReason) -> None:
-        self.cache = self.logits = None  # whoever holds on to the request need not hold these
         for choice in range(self.begun, self.request.n):
             self.emit(choice, "", (), reason, 0)
         self.end()
+
+    def end(self, error: BaseException | None = None) -> None:
+        self.cache = self.logits = None  # whoever holds on to the request need not hold these
+        super().end(error)
 
     @property
     def _echoes_measured(self) -> bool:

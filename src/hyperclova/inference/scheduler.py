@@ -30,6 +30,7 @@ from hyperclova.tokenizer import Tokenizer
 
 _READ_BESIDE_WRITING = 2 * BLOCK  # positions a step; how long prompts hold up those being answered
 _READ_ALONE = 8 * BLOCK
+_ON_ACCELERATORS = 4  # times as many, which take an accelerator hardly longer
 _PROJECTED_ROWS = 64  # rows of logits held at once
 
 
@@ -73,6 +74,8 @@ class Scheduler:
         self._thread.start()
         self.runner = loaded.result()
         self.runner.reclaim_with(self._reclaim)
+        factor = 1 if self.runner.device.type == "cpu" else _ON_ACCELERATORS
+        self._read_beside, self._read_alone = factor * _READ_BESIDE_WRITING, factor * _READ_ALONE
         self._writing = Writing(
             tokenizer, self.runner.config.context_length, self._sequence, self._failing
         )
@@ -245,7 +248,7 @@ class Scheduler:
 
     def _step(self) -> None:
         rows, stalled = self._reserved(self._writing.rows)
-        reading = self._reading.next_blocks(_READ_BESIDE_WRITING if rows else _READ_ALONE)
+        reading = self._reading.next_blocks(self._read_beside if rows else self._read_alone)
         if not (rows or reading):
             # If they wait for each other's memory, the last one ends. Else they wait for others.
             for job, error in (stalled + self._reading.stalled)[-1:]:
