@@ -119,7 +119,7 @@ def test_its_size(monkeypatch: pytest.MonkeyPatch, free: int, chunks: int) -> No
 
 def test_too_little_memory_for_one_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "free_memory_of", lambda device: 5.0 * CHUNK_BYTES)
-    with pytest.raises(UserError, match="cpu has no memory for keys and values"):
+    with pytest.raises(UserError, match="cpu has too little memory for keys and values"):
         ChunkPool.for_rows(CONFIG, torch.float32, CPU, 1, 0)
 
 

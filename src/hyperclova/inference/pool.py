@@ -55,16 +55,17 @@ class ChunkPool:
         the device has less memory.
 
         Raises:
-            UserError: there is no memory for a single sequence.
+            UserError: there is too little memory for a single sequence.
         """
         bytes_each = 2 * config.layers * config.width * CHUNK * dtype.itemsize
         longest = math.ceil(config.context_length / CHUNK)
         wanted = 1 + rows * (longest + 1) + math.ceil(cache_bytes / bytes_each)
         there = int(_SHARE * free_memory_of(device)) // bytes_each
-        if there < 1 + longest:
+        least = 1 + longest + 1
+        if there < least:
             raise UserError(
-                f"{device} has no memory for keys and values: a sequence of "
-                f"{config.context_length} tokens takes {(1 + longest) * bytes_each / 1e9:.1f} GB"
+                f"{device} has too little memory for keys and values: a sequence of "
+                f"{config.context_length} tokens takes {least * bytes_each / 1e9:.2g} GB"
             )
         return cls(config, dtype, device, min(wanted, there))
 

@@ -123,14 +123,7 @@ class Runner:
             places: indices of tokens that are no tokens but rows of ``embeddings``, in order.
             embeddings: tensors ``(rows, width)``, float32.
         """
-        if self._pool is None or self._static is None:
-            attend = SpanAttention(spans)
-            single = attend.single
-            if self._decoder is not None and single is not None and not places:
-                states = self._decoder.states(ids, positions, single)
-            else:
-                states = self._pass(ids, positions, attend, places, embeddings)
-        else:
+        if self._pool is not None and self._static is not None:
             # Tokens being written come first; whatever else is single may go along.
             first = spans[: min([self._static.rows, *places[:1]])]
             written = sum(1 for _ in itertools.takewhile(lambda span: span.tokens == 1, first))
@@ -139,12 +132,18 @@ class Runner:
                 tables = [[chunk.index for chunk in span.cache.chunks] for span in first[:written]]
                 found.append(self._static.states(ids[:written], positions[:written], tables))
             if rest := spans[written:]:
-                attention = PooledAttention(rest, self._pool)
-                at = [place - written for place in places]
-                found.append(
-                    self._pass(ids[written:], positions[written:], attention, at, embeddings)
-                )
-            states = torch.cat(found)
+                pooled = PooledAttention(rest, self._pool)
+                places = [place - written for place in places]
+                ids, positions = ids[written:], positions[written:]
+                found.append(self._pass(ids, positions, pooled, places, embeddings))
+            states = torch.cat(found)  # a copy: the next step writes over what it gave
+        else:
+            attend = SpanAttention(spans)
+            single = attend.single
+            if self._decoder is not None and single is not None and not places:
+                states = self._decoder.states(ids, positions, single)
+            else:
+                states = self._pass(ids, positions, attend, places, embeddings)
         for span in spans:
             span.advance()
         return states

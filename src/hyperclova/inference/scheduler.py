@@ -30,7 +30,7 @@ from hyperclova.tokenizer import Tokenizer
 
 _READ_BESIDE_WRITING = 2 * BLOCK  # positions a step; how long prompts hold up those being answered
 _READ_ALONE = 8 * BLOCK
-_ON_ACCELERATORS = 4  # times as many, which take an accelerator hardly longer
+_ON_ACCELERATORS = 4  # times as many, so that launching is not all of it; not measured yet
 _PROJECTED_ROWS = 64  # rows of logits held at once
 
 
