@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hyperclova.inference.attention import Span, SpanAttention
-from hyperclova.inference.cache import BLOCK, CHUNK, KeyValues
+from hyperclova.inference.cache import BLOCK, CHUNK, Allocator, KeyValues
 from hyperclova.model import GPTConfig
 
 CONFIG = GPTConfig(vocab_size=64, context_length=640, layers=2, width=64, heads=4)
@@ -32,7 +32,7 @@ def causal(rows: Tensor) -> Tensor:
 
 
 def fresh() -> KeyValues:
-    return KeyValues(CONFIG, torch.float32, torch.device("cpu"))
+    return KeyValues(Allocator(CONFIG, torch.float32, torch.device("cpu")))
 
 
 def read(*spans: tuple[KeyValues, Tensor]) -> list[Tensor]:
@@ -49,7 +49,8 @@ def read(*spans: tuple[KeyValues, Tensor]) -> list[Tensor]:
             for layer in range(CONFIG.layers)
         ]
     )
-    attend.advance()
+    for cache, count in zip(caches, counts, strict=True):
+        cache.length += count
     return list(attended.split(counts, dim=2))
 
 

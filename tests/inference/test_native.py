@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from hyperclova.inference.attention import Span, SpanAttention
-from hyperclova.inference.cache import CHUNK, KeyValues
+from hyperclova.inference.attention import Span
+from hyperclova.inference.cache import CHUNK, Allocator, KeyValues
 from hyperclova.inference.native import build, linear, load
 from hyperclova.inference.native.attention import NativePositions
 from hyperclova.inference.native.decoder import NativeDecoder
@@ -193,7 +193,7 @@ def test_positions_attend_to_what_stands_before_them(
     together = 3 * torch.randn(3, 4, len(lengths), width, generator=generator)
     together[0, :, 2] *= 30
     for token, length in enumerate(lengths):
-        cache = KeyValues(config, torch.float32, torch.device("cpu"))
+        cache = KeyValues(Allocator(config, torch.float32, torch.device("cpu")))
         cache.reserve(length + 1)
         for chunk in cache.chunks:
             chunk.store.normal_(generator=generator)
@@ -220,7 +220,7 @@ def test_positions_attend_to_what_stands_before_them(
 def test_positions_do_not_depend_on_company_or_threads() -> None:
     config = GPTConfig(50, context_length=2 * CHUNK, layers=1, width=64, heads=4)
     generator = torch.Generator().manual_seed(0)
-    caches = [KeyValues(config, torch.float32, torch.device("cpu")) for _ in range(5)]
+    caches = [KeyValues(Allocator(config, torch.float32, torch.device("cpu"))) for _ in range(5)]
     for cache in caches:
         cache.reserve(2 * CHUNK)
         for chunk in cache.chunks:
@@ -261,18 +261,19 @@ def test_a_step_at_once_gives_the_bits_of_a_step_layer_by_layer(
     assert decoder is not None
 
     def steps() -> list[torch.Tensor]:
-        caches = [KeyValues(config, torch.float32, torch.device("cpu")) for _ in range(7)]
+        caches = [
+            KeyValues(Allocator(config, torch.float32, torch.device("cpu"))) for _ in range(7)
+        ]
         lengths = [1, 2, 63, 64, CHUNK - 2, CHUNK, CHUNK + 9]
         states = []
         read = [(cache, [5] * length) for cache, length in zip(caches, lengths, strict=True)]
         for spans in [read] + [[(cache, [9 + n]) for cache in caches] for n in range(4)]:
             for cache, ids in spans:
                 cache.reserve(len(ids))
-            attend = SpanAttention([Span(cache, len(ids)) for cache, ids in spans])
             ids = [each for _, ids in spans for each in ids]
             places = [cache.length + n for cache, ids in spans for n in range(len(ids))]
-            states.append(runner.states(ids, places, attend))
-            attend.advance()
+            spans = [Span(cache, len(ids)) for cache, ids in spans]
+            states.append(runner.states(ids, places, spans))
         return states
 
     with torch.inference_mode():
@@ -311,10 +312,9 @@ def test_a_float_model_is_the_model(tmp_path: Path) -> None:
     save_model(model, tmp_path, end_of_text_id=0)
     tokens = [3, 1, 4, 1, 5, 9, 2, 6]
     with torch.inference_mode():
-        cache = KeyValues(config, torch.float32, torch.device("cpu"))
-        cache.reserve(len(tokens))
         runner = Runner(tmp_path, "cpu", "float32")
-        attend = SpanAttention([Span(cache, len(tokens))])
-        states = runner.states(tokens, range(len(tokens)), attend)
+        cache = runner.sequence()
+        cache.reserve(len(tokens))
+        states = runner.states(tokens, range(len(tokens)), [Span(cache, len(tokens))])
         expected = model(torch.tensor([tokens]))[0]
         torch.testing.assert_close(runner.project(states), expected, atol=1e-5, rtol=1e-5)

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from hyperclova.inference.cache import BLOCK, CHUNK, Chunk, KeyValues
+from hyperclova.inference.cache import BLOCK, CHUNK, Allocator, Chunk, KeyValues
 from hyperclova.inference.prefix import PrefixCache, Symbol
 from hyperclova.model import GPTConfig
 
@@ -29,7 +29,7 @@ def fresh_memory_holds_nothing() -> Iterator[None]:
 
 
 def sequence(chunks: Sequence[Chunk] = (), length: int = 0) -> KeyValues:
-    return KeyValues(CONFIG, torch.float32, torch.device("cpu"), chunks, length)
+    return KeyValues(Allocator(CONFIG, torch.float32, torch.device("cpu")), chunks, length)
 
 
 def mark(symbol: Symbol) -> float:

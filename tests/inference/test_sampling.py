@@ -1,19 +1,24 @@
 """Sampling against a direct, slow reading of the definition."""
 
 import math
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from hyperclova.inference.device_sampling import choose_on_device
 from hyperclova.inference.protocol import ModelInformation, Request, Sampling
 from hyperclova.inference.sampling import Chooser, choose, uniform
 from hyperclova.inference.validation import check_request
 
 VOCABULARY = 24
+both_ways = pytest.mark.parametrize("choose", [choose, choose_on_device])
+Choose = Callable[[torch.Tensor, Sequence[Chooser]], list[int]]
 IDS = st.integers(0, VOCABULARY - 1)
 # Few distinct values, so that ties are common.
 LOGITS = st.lists(
@@ -75,8 +80,12 @@ def expected(
     return max(kept)
 
 
-@given(st.lists(st.tuples(LOGITS, SAMPLINGS, st.lists(IDS, max_size=6)), min_size=1, max_size=4))
+@both_ways
+@given(
+    rows=st.lists(st.tuples(LOGITS, SAMPLINGS, st.lists(IDS, max_size=6)), min_size=1, max_size=4)
+)
 def test_every_row_follows_the_definition(
+    choose: Choose,
     rows: list[tuple[list[float], Sampling, list[int]]],
 ) -> None:
     choosers = [Chooser(sampling, sampling.seed or 0, prompt, 8) for _, sampling, prompt in rows]
@@ -111,12 +120,14 @@ def test_numbers_are_spread_evenly() -> None:
     assert np.unique(numbers).size == numbers.size
 
 
-def test_tiny_temperatures_do_not_overflow() -> None:
+@both_ways
+def test_tiny_temperatures_do_not_overflow(choose: Choose) -> None:
     logits = torch.tensor([[3.0, 80.0, -80.0, 79.0]])
     assert choose(logits, [Chooser(Sampling(temperature=1e-30), 0, [], 1)]) == [1]
 
 
-def test_a_flat_distribution_keeps_many_candidates() -> None:
+@both_ways
+def test_a_flat_distribution_keeps_many_candidates(choose: Choose) -> None:
     """top_p must not lose candidates when nothing stands out."""
     logits = torch.zeros(1, 1000)
     drawn = {choose(logits, [Chooser(Sampling(top_p=0.5), seed, [], 1)])[0] for seed in range(3000)}
@@ -127,6 +138,7 @@ def test_a_flat_distribution_keeps_many_candidates() -> None:
 EXTREMES = st.sampled_from([-1e30, -1e-30, 0.0, 1e-30, 1e30])
 
 
+@both_ways
 @given(
     logits=LOGITS,
     top_k=st.sampled_from([0, 1, 5]),
@@ -137,7 +149,9 @@ EXTREMES = st.sampled_from([-1e30, -1e-30, 0.0, 1e-30, 1e30])
     presence_penalty=EXTREMES,
     logit_bias=st.dictionaries(IDS, EXTREMES),
 )
-def test_no_values_that_are_allowed_overflow(logits: list[float], **options: Any) -> None:
+def test_no_values_that_are_allowed_overflow(
+    choose: Choose, logits: list[float], **options: Any
+) -> None:
     """Such an overflow would end all requests of the step: no token may be found."""
     sampling = Sampling(seed=3, **options)
     model = ModelInformation("", 64, VOCABULARY, 0, "", 0, 8, "float32")
@@ -149,10 +163,30 @@ def test_no_values_that_are_allowed_overflow(logits: list[float], **options: Any
             assert 0 <= token < VOCABULARY
 
 
-def test_next_to_no_temperature_is_none() -> None:
+@both_ways
+def test_next_to_no_temperature_is_none(choose: Choose) -> None:
     """Though float32 cannot divide by it."""
     logits = torch.tensor([[0.0, 2.0, 1.0, 2.5, 2.4999]])
     for temperature in (5e-324, 1e-50, 1e-40, 1e-30):
         for top_k in (0, 3):
             chooser = Chooser(Sampling(temperature, top_k, seed=1), 1, (), limit=1)
             assert choose(logits, [chooser]) == [3]
+
+
+def test_both_ways_choose_the_same_of_many() -> None:
+    drawn = np.random.default_rng(0)
+    samplings = [
+        Sampling(0.0),
+        Sampling(0.0, logit_bias={7: 5.0, 9: -100.0}),
+        Sampling(0.8, top_k=40),
+        Sampling(1.0, top_p=0.9, repetition_penalty=1.2),
+        Sampling(1.3, top_k=300, top_p=0.5, frequency_penalty=0.3),
+        Sampling(1.0),
+        Sampling(0.7, presence_penalty=0.5, logit_bias={3: 2.0}),
+    ]
+    here, there = (
+        [Chooser(one, seed, [1, 2, 3], 100) for seed, one in enumerate(samplings)] for _ in range(2)
+    )
+    for _ in range(60):
+        logits = torch.from_numpy(drawn.normal(0, 3, (len(samplings), 8000)).astype(np.float32))
+        assert choose_on_device(logits, there) == choose(logits, here)

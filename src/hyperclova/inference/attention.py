@@ -1,4 +1,4 @@
-"""Attention over sequences of any lengths at once.
+"""Attention over sequences of any lengths at once, on CPUs.
 
 It runs sequence by sequence and, for a prompt, **block** by block of 64 positions counted from its
 beginning: what a token computes depends on the tokens before it and its place, not on what else
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from hyperclova.inference.cache import BLOCK, CHUNK, Chunk, KeyValues
 from hyperclova.inference.native.attention import NativePositions
@@ -24,15 +23,15 @@ class Span:
     cache: KeyValues
     tokens: int
 
+    def advance(self) -> None:
+        """Make them count, after the forward pass that has stored them."""
+        self.cache.length += self.tokens
+
 
 class SpanAttention:
-    """``attend`` for the spans of several sequences, laid one after another in one row.
-
-    After the forward pass, :meth:`advance` makes the written positions count.
-    """
+    """``attend`` for the spans of several sequences, laid one after another in one row."""
 
     def __init__(self, spans: Sequence[Span]) -> None:
-        self._spans = spans
         # What stands later in a sequence needs the keys and values of what stands before it: first
         # come positions at the beginning of their span (tokens being written), then blocks, then
         # positions that end a span.
@@ -47,7 +46,7 @@ class SpanAttention:
                 until = min(end, (position // BLOCK + 1) * BLOCK)
                 chunks, place = span.cache.chunks[: position // CHUNK + 1], position % CHUNK
                 store = chunks[-1].store
-                if until - position == 1 and store.is_cpu and store.dtype == torch.float32:
+                if until - position == 1 and store.dtype == torch.float32:
                     begins = position == span.cache.length
                     (first if begins else last).append(Position(at, chunks, place))
                 else:
@@ -77,10 +76,6 @@ class SpanAttention:
         alone = not self._blocks and self._last is None
         return self._first if alone and isinstance(self._first, NativePositions) else None
 
-    def advance(self) -> None:
-        for span in self._spans:
-            span.cache.length += span.tokens
-
 
 def _positions(positions: Sequence[Position]) -> NativePositions | TorchPositions | None:
     if not positions:
@@ -105,7 +100,7 @@ class _Block:
         store = self._chunk.store
         unseen = torch.ones(tokens, self._until, dtype=torch.bool).triu(place + 1)
         mask = torch.zeros(tokens, self._until, dtype=store.dtype)
-        self._mask = mask.masked_fill_(unseen, float("-inf")).to(store.device)
+        self._mask = mask.masked_fill_(unseen, float("-inf"))
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Store keys and values ``(heads, tokens, head_width)``; attend from ``query``
@@ -118,8 +113,6 @@ class _Block:
             (held_keys[None], held_values[None])
             for held_keys, held_values in (chunk.layers[layer] for chunk in self._before)
         ]
-        if query.device.type != "cpu":
-            return self._attend_joined(query, [*before, (keys, values)])[0]
         last = _flash(query, keys, values, attn_mask=self._mask)
         if not before:
             return last[0][0]
@@ -128,12 +121,6 @@ class _Block:
         parts = [*(_flash(query, *each) for each in before), last]
         shares = torch.stack([sums for _, sums in parts]).softmax(0).unsqueeze(-1)
         return torch.stack([attended for attended, _ in parts]).mul_(shares).sum(0)[0]
-
-    def _attend_joined(self, query: Tensor, chunks: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        keys = torch.cat([keys for keys, _ in chunks], dim=2)
-        values = torch.cat([values for _, values in chunks], dim=2)
-        mask = functional.pad(self._mask, (keys.shape[2] - self._until, 0))
-        return functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
 
 
 def _flash(

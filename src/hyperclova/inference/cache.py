@@ -6,10 +6,13 @@ else goes on from it copies the part it needs (copy on write).
 """
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from hyperclova.inference.protocol import EngineBusy
 from hyperclova.model import GPTConfig
 
 CHUNK = 256
@@ -18,18 +21,46 @@ BLOCK = 64
 """Positions of a prompt that are read, compared and reused together; divides ``CHUNK``."""
 
 
-class Chunk:
-    """Keys and values of ``CHUNK`` positions in all layers; memory comes as it is filled."""
+class OutOfChunks(EngineBusy):
+    """All chunks that there are, are in use."""
 
-    def __init__(self, store: Tensor) -> None:
+
+class Memory(Protocol):
+    """Where chunks come from; a chunk goes back when the last reference to it does."""
+
+    @property
+    def context_length(self) -> int:
+        """Positions that a sequence may have."""
+        ...
+
+    def chunk(self) -> "Chunk":
+        """One that nobody else holds.
+
+        Raises:
+            OutOfChunks: there are so many and no more, and all are in use.
+        """
+        ...
+
+
+class Chunk:
+    """Keys and values of ``CHUNK`` positions in all layers."""
+
+    def __init__(self, store: Tensor, memory: Memory, index: int = 0) -> None:
         """
         Args:
             store: ``(layers, 2, heads, CHUNK, head_width)``: keys, then values.
+            memory: where it is from, and a copy of it would be.
+            index: its place in a pool, if it is from one.
         """
-        self.store = store
-        # Views cost more than small products on them: they are made once.
-        self.layers = [(layer[0], layer[1]) for layer in store]
+        self.store, self.index = store, index
+        self._memory = memory
         self.address = store.data_ptr()
+
+    @cached_property
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of each layer, ``(heads, CHUNK, head_width)``."""
+        # Views cost more than small products on them: they are made once.
+        return [(layer[0], layer[1]) for layer in self.store]
 
     @property
     def bytes(self) -> int:
@@ -37,54 +68,62 @@ class Chunk:
 
     def copy(self, positions: int) -> "Chunk":
         """A chunk of its own with the first ``positions``."""
-        store = torch.empty_like(self.store)
-        store[:, :, :, :positions] = self.store[:, :, :, :positions]
-        return Chunk(store)
+        chunk = self._memory.chunk()
+        chunk.store[:, :, :, :positions] = self.store[:, :, :, :positions]
+        return chunk
+
+
+class Allocator:
+    """Memory that is asked of the system chunk by chunk, and comes as it is filled."""
+
+    def __init__(self, config: GPTConfig, dtype: torch.dtype, device: torch.device) -> None:
+        self._shape = (config.layers, 2, config.heads, CHUNK, config.head_width)
+        self._dtype, self._device = dtype, device
+        self.context_length = config.context_length
+
+    def chunk(self) -> Chunk:
+        return Chunk(torch.empty(self._shape, dtype=self._dtype, device=self._device), self)
 
 
 class KeyValues:
     """Keys and values of one sequence: ``length`` positions are stored."""
 
-    def __init__(
-        self,
-        config: GPTConfig,
-        dtype: torch.dtype,
-        device: torch.device,
-        chunks: Sequence[Chunk] = (),
-        length: int = 0,
-    ) -> None:
+    def __init__(self, memory: Memory, chunks: Sequence[Chunk] = (), length: int = 0) -> None:
         """
         Args:
+            memory: where further chunks come from.
             chunks: shared ones that hold the first ``length`` positions.
         """
-        self._config, self._dtype, self._device = config, dtype, device
+        self._memory = memory
         self.chunks = list(chunks)
         self.length = length
         self._mine = False  # whether positions may be written behind `length` in the last chunk
 
     def fork(self) -> "KeyValues":
         """A sequence that shares all that is stored so far and goes on by itself."""
-        return KeyValues(self._config, self._dtype, self._device, self.chunks, self.length)
+        return KeyValues(self._memory, self.chunks, self.length)
+
+    def release(self) -> None:
+        """Hold nothing any more; for a sequence that ends while others may still refer to it."""
+        self.chunks.clear()
+        self.length, self._mine = 0, False
 
     def reserve(self, tokens: int) -> None:
         """Make room for so many positions beyond ``length``.
 
         Raises:
             ValueError: they do not fit into the model's context.
+            OutOfChunks: as :meth:`Memory.chunk`; nothing that is stored is lost.
         """
         end = self.length + tokens
-        if end > self._config.context_length:
-            raise ValueError(
-                f"{end} tokens do not fit into a context of {self._config.context_length}"
-            )
+        context = self._memory.context_length
+        if end > context:
+            raise ValueError(f"{end} tokens do not fit into a context of {context}")
         used = self.length % CHUNK
         if used and not self._mine:
             self.chunks[-1] = self.chunks[-1].copy(used)
         while len(self.chunks) * CHUNK < end:
-            config = self._config
-            shape = (config.layers, 2, config.heads, CHUNK, config.head_width)
-            store = torch.empty(shape, dtype=self._dtype, device=self._device)
-            self.chunks.append(Chunk(store))
+            self.chunks.append(self._memory.chunk())
         self._mine = True
 
     def rest(self, positions: int) -> Tensor:

@@ -25,6 +25,7 @@ from hyperclova.inference.prompt import Symbols, symbols_of
 from hyperclova.inference.protocol import (
     Chunk,
     Completion,
+    Decoding,
     Floats,
     GradientRequest,
     Gradients,
@@ -63,10 +64,11 @@ class Engine:
         rows: the most continuations written and prompts read at once; more wait their turn.
         waiting: the most requests that may wait; more are refused.
         cache_bytes: memory for keys and values of prompts that may come again; 0 keeps none.
+        decoding: how tokens are written; by default as is best for the device.
 
     Raises:
         UserError: the directory holds no model that can be loaded, or the device cannot compute
-            in that precision.
+            in that precision or decode in that way.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Engine:
         rows: int = 16,
         waiting: int = 4096,
         cache_bytes: int = 1 << 30,
+        decoding: Decoding | None = None,
     ) -> None:
         self.directory = directory = Path(directory)
         config = load_config(directory)
@@ -89,7 +92,14 @@ class Engine:
                 f"only {config.vocab_size}: they do not belong together"
             )
         self._scheduler = Scheduler(
-            lambda: Runner(directory, device, precision),
+            lambda: Runner(
+                directory,
+                device,
+                precision,
+                decoding=decoding,
+                rows=rows,
+                cache_bytes=cache_bytes,
+            ),
             self.tokenizer,
             rows,
             waiting,

@@ -65,6 +65,8 @@ class Generation(Job):
         """``(1, vocab_size)`` after the prompt."""
         self.cache: KeyValues | None = None
         """The prompt's, once it has been read."""
+        self.reads_again = False
+        """Whether the prompt's were given up, though further choices need them."""
         self.begun = 0
         """Choices that are or were being written."""
         self.open = 0
@@ -81,10 +83,13 @@ class Generation(Job):
         self._on_chunk(Chunk(choice, text, tokens, reason, self.prompt_tokens, generated))
 
     def stop(self, reason: FinishReason) -> None:
-        self.cache = self.logits = None  # whoever holds on to the request need not hold these
         for choice in range(self.begun, self.request.n):
             self.emit(choice, "", (), reason, 0)
         self.end()
+
+    def end(self, error: BaseException | None = None) -> None:
+        self.cache = self.logits = None  # whoever holds on to the request need not hold these
+        super().end(error)
 
     @property
     def _echoes_measured(self) -> bool:
@@ -93,9 +98,19 @@ class Generation(Job):
     def reader(self) -> Reader | None:
         if not (self.request.max_tokens or self._echoes_measured):
             return None
-        return Reader(self, self.prompt, reuse=not self._echoes_measured)
+        measures = self._echoes_measured and not self.reads_again
+        return Reader(self, self.prompt, reuse=not measures)
+
+    def give_up_prompt(self) -> bool:
+        """Hold the prompt's keys and values no longer; False if they are not held."""
+        if self.cache is None:
+            return False
+        self.cache, self.reads_again = None, self.logits is not None
+        return True
 
     def states(self, reader: Reader, begin: int, states: Tensor) -> list[Wish]:
+        if self.reads_again:  # all that is to be said about it has been said
+            return []
         wishes = []
         total = len(self.prompt)
         if self._echoes_measured:
@@ -122,5 +137,5 @@ class Generation(Job):
         self.logits = logits.clone()
 
     def read(self, reader: Reader) -> list[Reader]:
-        self.cache = reader.cache
+        self.cache, self.reads_again = reader.cache, False
         return []

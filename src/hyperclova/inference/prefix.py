@@ -82,7 +82,7 @@ class PrefixCache:
         one, if a prompt that says just this has been read.
 
         Raises:
-            RuntimeError: no memory.
+            OutOfChunks: as :meth:`~hyperclova.inference.cache.Memory.chunk`.
         """
         blocks = len(symbols) // BLOCK
         path = self._walk(symbols, blocks)
@@ -138,6 +138,13 @@ class PrefixCache:
         """Forget everything."""
         while self._by_age:
             self._drop_oldest()
+
+    def give_back(self) -> bool:
+        """Forget the end that was used longest ago; False if nothing is kept."""
+        if not self._by_age:
+            return False
+        self._drop_oldest()
+        return True
 
     def _walk(self, symbols: Sequence[Symbol], blocks: int) -> list[_Node]:
         path: list[_Node] = []

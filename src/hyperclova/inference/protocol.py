@@ -39,6 +39,10 @@ Precision = Literal["float32", "bfloat16", "int8", "fast"]
 """In which an engine computes; ``fast`` is what serves best on its machine (for text, int8 costs
 next to nothing; for scores to be compared with others', use float32)."""
 
+Decoding = Literal["spans", "static", "graphs"]
+"""How tokens are written: each sequence attends by itself (CPUs); in steps of fixed shapes over a
+pool of keys and values (any device); these, captured as CUDA graphs."""
+
 Floats = npt.NDArray[np.float32]
 
 

@@ -12,7 +12,7 @@ from hyperclova.inference.cache import KeyValues
 from hyperclova.inference.jobs import MEASURED_ROWS, Job, Reader, Wish
 from hyperclova.inference.logprobs import Measured, measure, measure_rivals, require_finite
 from hyperclova.inference.prompt import Symbols
-from hyperclova.inference.protocol import FinishReason, Floats, Pooling, Score
+from hyperclova.inference.protocol import Floats, Pooling, Score
 
 T = TypeVar("T")
 
@@ -59,9 +59,9 @@ class Scoring(Question[list[Score]]):
         )
         self._readers: dict[Reader, int] = {}
 
-    def stop(self, reason: FinishReason) -> None:
+    def end(self, error: BaseException | None = None) -> None:
         self._cache = None  # whoever holds on to the question need not hold this
-        super().stop(reason)
+        super().end(error)
 
     def reader(self) -> Reader | None:
         return Reader(self, self._prompt)

@@ -1,10 +1,11 @@
 """Prompts on their way into keys and values: what comes from the prefix cache, who reads next."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from torch import Tensor
 
-from hyperclova.inference.cache import BLOCK
+from hyperclova.inference.cache import BLOCK, OutOfChunks
 from hyperclova.inference.jobs import Failing, Job, Reader, Wish
 from hyperclova.inference.prefix import PrefixCache
 
@@ -22,6 +23,8 @@ class Reading:
         self.readers: list[Reader] = []
         self.read = 0
         """Symbols read, since the start."""
+        self.stalled: list[tuple[Job, OutOfChunks]] = []
+        """Who could not read when asked last, because others have the memory."""
         self.reused = 0
         """Symbols taken over from the prefix cache."""
 
@@ -30,6 +33,9 @@ class Reading:
         return [reader.job for reader in self.readers]
 
     def forget(self, job: Job) -> None:
+        for reader in self.readers:
+            if reader.job is job and reader.cache is not None:
+                reader.cache.release()
         self.readers = [reader for reader in self.readers if reader.job is not job]
 
     def recalled(self) -> list[tuple[Reader, Tensor]]:
@@ -37,7 +43,8 @@ class Reading:
         known: list[tuple[Reader, Tensor]] = []
         for reader in self.readers:
             if reader.cache is None and reader.reuse:
-                with self._failing([reader.job]):
+                # Without memory it goes the way of those that are not known, and waits.
+                with self._failing([reader.job]), suppress(OutOfChunks):
                     if found := self._prefixes.recall(reader.symbols.sequence):
                         reader.cache, state = found
                         self.reused += len(reader.symbols)
@@ -61,12 +68,17 @@ class Reading:
                     break
         # Whoever went without stands first the next time.
         self.readers.sort(key=lambda reader: counts.get(reader, 0) > 0)
-        reading = []
+        reading: list[tuple[Reader, int]] = []
+        self.stalled = []
         for reader, count in counts.items():
-            if count:
+            if count and not reader.job.ended:
                 assert reader.cache is not None
                 with self._failing([reader.job]):
-                    reader.cache.reserve(count)
+                    try:
+                        reader.cache.reserve(count)
+                    except OutOfChunks as error:
+                        self.stalled.append((reader.job, error))
+                        continue
                     reading.append((reader, count))
         return [(reader, count) for reader, count in reading if not reader.job.ended]
 

@@ -20,9 +20,11 @@ from hyperclova.inference.protocol import Sampling
 
 _Floats = npt.NDArray[np.floating[Any]]
 _Integers = npt.NDArray[np.int64]
+Shift = tuple[_Integers, _Floats]
+"""Distinct ids, and for each a number by which its score changes."""
 
 _BLOCK = 256  # ids whose weights are summed before the place among them is looked for
-_COLDEST, _HOTTEST = 2.0**-126, 2.0**127  # temperatures that float32 can divide by
+COLDEST, HOTTEST = 2.0**-126, 2.0**127  # temperatures that float32 can divide by
 _NUMBERS = 64  # random numbers drawn in advance; one by one is slow
 
 
@@ -81,8 +83,27 @@ class Chooser:
             or sampling.frequency_penalty
             or sampling.presence_penalty
             or self._bias_ids.size
-            or (self._constraint is not None and self._constraint.allowed is not None)
+            or self.constrained
         )
+
+    @property
+    def constrained(self) -> bool:
+        """Whether the next token must spell something."""
+        return self._constraint is not None and self._constraint.allowed is not None
+
+    @property
+    def scaled(self) -> Shift:
+        """Whose scores the repetition penalty divides or multiplies, and by what."""
+        penalty = self.sampling.repetition_penalty
+        ids = self._seen.ids if penalty != 1.0 else self._seen.ids[:0]
+        return ids, np.full(ids.shape, penalty)
+
+    @property
+    def shifts(self) -> tuple[Shift, Shift]:
+        """What is added to scores after that: for what has been said, and then the bias."""
+        sampling = self.sampling
+        said = -(sampling.frequency_penalty * self._said.counts + sampling.presence_penalty)
+        return (self._said.ids, said), (self._bias_ids, self._bias)
 
     def penalise(self, scores: _Floats) -> None:
         """Apply penalties, bias and constraint to ``scores`` ``(vocabulary,)`` in place."""
@@ -136,7 +157,7 @@ def choose(logits: Tensor, choosers: Sequence[Chooser]) -> list[int]:
     sampled = [row for row, chooser in enumerate(choosers) if chooser.sampling.temperature > 0]
     if sampled:
         temperatures = torch.tensor(
-            [min(max(choosers[row].sampling.temperature, _COLDEST), _HOTTEST) for row in sampled]
+            [min(max(choosers[row].sampling.temperature, COLDEST), HOTTEST) for row in sampled]
         )
         best = torch.stack([logits[row, tokens[row]] for row in sampled])
         # Relative to the best, so that exp does not overflow however small the temperature is;

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from hyperclova.inference.attention import Span, SpanAttention
-from hyperclova.inference.cache import BLOCK, Chunk, KeyValues
+from hyperclova.inference.attention import Span
+from hyperclova.inference.cache import BLOCK, Chunk, KeyValues, OutOfChunks
 from hyperclova.inference.fair import FairQueue
 from hyperclova.inference.generation import Generation, Row
 from hyperclova.inference.jobs import Job, Reader, Wish
@@ -27,10 +27,12 @@ from hyperclova.inference.protocol import EngineBusy, FinishReason, Statistics
 from hyperclova.inference.reading import Reading
 from hyperclova.inference.runner import Runner
 from hyperclova.inference.writing import Writing
+from hyperclova.parallel.device import to_host
 from hyperclova.tokenizer import Tokenizer
 
 _READ_BESIDE_WRITING = 2 * BLOCK  # positions a step; how long prompts hold up those being answered
 _READ_ALONE = 8 * BLOCK
+_ON_ACCELERATORS = 4  # times as many, so that launching is not all of it; not measured yet
 _PROJECTED_ROWS = 64  # rows of logits held at once
 
 
@@ -75,6 +77,9 @@ class Scheduler:
         )
         self._thread.start()
         self.runner = loaded.result()
+        self.runner.reclaim_with(self._reclaim)
+        factor = 1 if self.runner.device.type == "cpu" else _ON_ACCELERATORS
+        self._read_beside, self._read_alone = factor * _READ_BESIDE_WRITING, factor * _READ_ALONE
         self._writing = Writing(
             tokenizer, self.runner.config.context_length, self._sequence, self._failing
         )
@@ -241,7 +246,7 @@ class Scheduler:
             job = self._waiting.pop()
             self._left_queue()
             with self._failing([job]):
-                if isinstance(job, Generation) and job.begun:
+                if isinstance(job, Generation) and job.begun and not job.reads_again:
                     self._begin_choice(job)
                 elif reader := job.reader():
                     self._reading.readers.append(reader)
@@ -261,9 +266,14 @@ class Scheduler:
 
     def _step(self) -> None:
         self._recall()
-        rows = self._reserved(self._writing.rows)
-        reading = self._reading.next_blocks(_READ_BESIDE_WRITING if rows else _READ_ALONE)
+        rows, stalled = self._reserved(self._writing.rows)
+        reading = self._reading.next_blocks(self._read_beside if rows else self._read_alone)
         if not (rows or reading):
+            # If they wait for each other's memory, the last one ends. Else they wait for others.
+            for job, error in (stalled + self._reading.stalled)[-1:]:
+                with self._failing([job]):
+                    # Whoever holds on to the error need not hold what its frames refer to.
+                    raise error.with_traceback(None)
             return
         jobs = [row.job for row in rows] + [reader.job for reader, _ in reading]
         with self._failing(jobs):
@@ -291,14 +301,28 @@ class Scheduler:
             for reader, _ in recalled:
                 self._finish(reader)
 
-    def _reserved(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows that have room for another token."""
-        ready = []
+    def _reserved(self, rows: Sequence[Row]) -> tuple[list[Row], list[tuple[Job, OutOfChunks]]]:
+        """The rows that have room for another token, and who waits for memory that others have."""
+        ready: list[Row] = []
+        stalled: list[tuple[Job, OutOfChunks]] = []
         for row in rows:
-            with self._failing([row.job]):
-                row.cache.reserve(1)
-                ready.append(row)
-        return [row for row in ready if not row.job.ended]
+            if not row.job.ended:  # with another of its rows
+                with self._failing([row.job]):
+                    try:
+                        row.cache.reserve(1)
+                    except OutOfChunks as error:
+                        stalled.append((row.job, error))
+                        continue
+                    ready.append(row)
+        return [row for row in ready if not row.job.ended], stalled
+
+    def _reclaim(self) -> bool:
+        """Give up what can be read again: first what nobody uses, then the prompts of those whose
+        next choice waits for its turn."""
+        if self._prefixes.give_back():
+            return True
+        waiting = (job for job in reversed([*self._waiting]) if isinstance(job, Generation))
+        return any(job.give_up_prompt() for job in waiting)
 
     def _forward(self, rows: Sequence[Row], reading: Sequence[tuple[Reader, int]]) -> Tensor:
         """States ``(tokens, width)``: one for each row, then those of the blocks read."""
@@ -316,10 +340,7 @@ class Scheduler:
             ids += reader.symbols.ids(begin, begin + count)
             positions += range(reader.cache.length, reader.cache.length + count)
             spans.append(Span(reader.cache, count))
-        attend = SpanAttention(spans)
-        states = self.runner.states(ids, positions, attend, places, embeddings)
-        attend.advance()
-        return states
+        return self.runner.states(ids, positions, spans, places, embeddings)
 
     def _fulfil(self, wishes: Sequence[Wish]) -> None:
         """Project states and give out the logits, many small wishes at a time."""
@@ -329,7 +350,8 @@ class Scheduler:
             while end < len(wishes) and rows + len(wishes[end].states) <= _PROJECTED_ROWS:
                 rows += len(wishes[end].states)
                 end += 1
-            logits = self.runner.project(torch.cat([wish.states for wish in wishes[begin:end]]))
+            states = torch.cat([wish.states for wish in wishes[begin:end]])
+            logits = to_host(self.runner.project(states))
             for wish in wishes[begin:end]:
                 with self._failing([wish.job]):
                     wish.take(logits[: len(wish.states)])
@@ -347,5 +369,4 @@ class Scheduler:
                 self._begin_choice(job)
 
     def _sequence(self, chunks: Sequence[Chunk], length: int) -> KeyValues:
-        runner = self.runner
-        return KeyValues(runner.config, runner.dtype, runner.device, chunks, length)
+        return self.runner.sequence(chunks, length)

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from hyperclova.inference.cache import Chunk, KeyValues
+from hyperclova.inference.device_sampling import choose_on_device
 from hyperclova.inference.generation import Generation, Row
 from hyperclova.inference.healing import Constraint, Vocabulary
 from hyperclova.inference.jobs import Failing, Job
-from hyperclova.inference.logprobs import Measured, measure, require_finite
+from hyperclova.inference.logprobs import Measured, finite_rows, measure, require_finite
 from hyperclova.inference.protocol import FinishReason, TokenResult
 from hyperclova.inference.sampling import Chooser, choose
 from hyperclova.inference.text import Writer
+from hyperclova.parallel.device import to_host
 from hyperclova.tokenizer import Tokenizer
 
 
@@ -46,6 +46,9 @@ class Writing:
         return [row.job for row in self.rows]
 
     def forget(self, job: Job) -> None:
+        for row in self.rows:
+            if row.job is job:
+                row.cache.release()
         self.rows = [row for row in self.rows if row.job is not job]
 
     def stop(self, job: Job, reason: FinishReason) -> None:
@@ -65,15 +68,18 @@ class Writing:
 
     def advance(self, rows: Sequence[Row], logits: Tensor) -> None:
         """Choose and write the next token of ``rows``, given ``(rows, vocab_size)`` logits."""
-        finite = np.isfinite(logits.numpy().max(axis=1))
-        if not finite.all():
-            for row in (row for row, good in zip(rows, finite, strict=True) if not good):
+        finite = finite_rows(logits)
+        if not all(finite):
+            for row, good in zip(rows, finite, strict=True):
                 with self._failing([row.job]):
-                    require_finite(False)
+                    require_finite(good)
             rows = [row for row, good in zip(rows, finite, strict=True) if good]
-            logits = logits[torch.from_numpy(finite)]
+            logits = logits[[place for place, good in enumerate(finite) if good]]
+            if not rows:
+                return
         # The model may have more ids than the tokenizer: padding, which must not be chosen.
-        tokens = choose(logits[:, : self._vocabulary], [row.chooser for row in rows])
+        chooser = choose if logits.device.type == "cpu" else choose_on_device
+        tokens = chooser(logits[:, : self._vocabulary], [row.chooser for row in rows])
         measured = self._measure_choices(rows, logits, tokens)
         for row, token, measurement in zip(rows, tokens, measured, strict=True):
             # Some may have left meanwhile, their job having failed.
@@ -110,7 +116,9 @@ class Writing:
             most = max(top for top in tops if top is not None)
             chosen = [tokens[index] for index in asked]
             for index, one in zip(
-                asked, measure(logits[asked], chosen, most, self._vocabulary), strict=True
+                asked,
+                measure(to_host(logits[asked]), chosen, most, self._vocabulary),
+                strict=True,
             ):
                 measured[index] = Measured(one.logprob, one.top[: tops[index]])
         return measured
@@ -119,6 +127,7 @@ class Writing:
         self, row: Row, text: str, tokens: tuple[TokenResult, ...], reason: FinishReason
     ) -> None:
         self.rows.remove(row)
+        row.cache.release()
         row.emit(text, tokens, reason)
         row.job.open -= 1
         if not row.job.open and row.job.begun == row.job.request.n:

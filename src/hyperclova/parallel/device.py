@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from hyperclova.errors import UserError
 
@@ -84,6 +85,25 @@ def describe(device: torch.device, processes: int = 1) -> str:
     if device.type == "cuda":
         one = torch.cuda.get_device_name(device)
     return one if processes == 1 else f"{processes} processes of {one}"
+
+
+def to_host(tensor: Tensor) -> Tensor:
+    """The tensor on the CPU, when it is there."""
+    if tensor.device.type != "cuda":
+        return tensor.cpu()
+    # Into pinned memory, which torch keeps for the next time: several times as fast.
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    host.copy_(tensor, non_blocking=True)
+    torch.cuda.current_stream(tensor.device).synchronize()
+    return host
+
+
+def free_memory_of(device: torch.device) -> float:
+    """Bytes of memory that this process may still take on a device; on CPUs, those it may have."""
+    if device.type == "cpu":
+        return memory_of(device)
+    free, _ = torch.get_device_module(device).mem_get_info(device)
+    return float(free)
 
 
 def memory_of(device: torch.device) -> float:
