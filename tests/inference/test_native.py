@@ -80,7 +80,7 @@ def older(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ctypes.CDLL:
     if load() is None:
         pytest.skip("no kernels can be built here")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    runtime = build._openmp_runtime()
+    runtime = build.openmp_runtime()
     assert runtime is not None
     options = ("-mno-avx512f", "-mno-avxvnni")
     library = ctypes.CDLL(str(build.build(os.environ.get("CC") or "cc", runtime, options)))

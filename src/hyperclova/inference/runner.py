@@ -1,6 +1,7 @@
 """The model as the engine runs it: on a device, in a precision, with packed matrices."""
 
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from hyperclova.inference.graphs import GraphCapture
 from hyperclova.inference.linear import Kind, PackedLinear, int8_available, kind_for, pack
 from hyperclova.inference.native.decoder import NativeDecoder
 from hyperclova.inference.native.linear import NativeInt8Linear, NativeLinear
+from hyperclova.inference.native.threads import use_threads
 from hyperclova.inference.pool import ChunkPool
 from hyperclova.inference.pooled import PooledAttention
 from hyperclova.inference.protocol import Decoding, Precision
@@ -31,6 +33,9 @@ _WORTH_INT8 = 30_000_000
 operations; with kernels of our own it always does."""
 _WORTH_THREADS = 30_000_000
 """Parameters from which sharing a step between threads gains more than they wait for each other."""
+_WORTH_THREADS_TOKENS = 128
+"""Tokens in a step from which that is so for smaller models. Only with kernels of our own, as
+PyTorch's GELU may round differently on another number of threads."""
 
 
 class Runner:
@@ -76,9 +81,12 @@ class Runner:
         self._model: GPT = load_model(directory, dtype=self.dtype, device=self.device)
         self.config: GPTConfig = self._model.config
         self.parameters = sum(p.numel() for p in self._model.parameters())
-        self.threads = torch.get_num_threads() if self.parameters >= _WORTH_THREADS else 1
-        """For PyTorch's operations; whoever runs the model sets them on its thread."""
         kind = kind_for(precision, self.device)
+        self._threads, self._shared_from = torch.get_num_threads(), math.inf
+        if self.parameters >= _WORTH_THREADS:
+            self._shared_from = 1
+        elif issubclass(kind, NativeLinear):
+            self._shared_from = _WORTH_THREADS_TOKENS
         with warnings.catch_warnings():
             # torch tells everybody who quantises of its plans for another package.
             warnings.simplefilter("ignore")
@@ -123,6 +131,7 @@ class Runner:
             places: indices of tokens that are no tokens but rows of ``embeddings``, in order.
             embeddings: tensors ``(rows, width)``, float32.
         """
+        use_threads(self._threads if len(ids) >= self._shared_from else 1)
         if self._pool is not None and self._static is not None:
             # Tokens being written come first; whatever else is single may go along.
             first = spans[: min([self._static.rows, *places[:1]])]

@@ -147,8 +147,6 @@ class Scheduler:
         except BaseException as error:
             loaded.set_exception(error)
             return
-        # OpenMP keeps its thread count per thread.
-        torch.set_num_threads(runner.threads)
         loaded.set_result(runner)
         self._ready.wait()
         with torch.inference_mode():

@@ -43,7 +43,7 @@ def load() -> ctypes.CDLL | None:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return None
     compiler = shutil.which(os.environ.get("CC") or "cc")
-    runtime = _openmp_runtime()
+    runtime = openmp_runtime()
     if compiler is None or runtime is None:
         return None
     try:
@@ -89,11 +89,13 @@ def build(compiler: str, runtime: Path, options: tuple[str, ...] = ()) -> Path:
     return built
 
 
-def _openmp_runtime() -> Path | None:
+def openmp_runtime() -> Path | None:
     """The OpenMP library that this process has loaded: a second one would bring threads of its own,
-    which wait awake beside PyTorch's."""
+    which wait awake beside PyTorch's. None if it is another than GNU's, or this is not Linux."""
     import torch  # loads it  # noqa: F401
 
+    if sys.platform != "linux":
+        return None
     for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
         path = line.split(maxsplit=5)[5:]
         if path and Path(path[0]).name.startswith("libgomp"):
