@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hyperclova.inference.cache import BLOCK, CHUNK, Chunk, KeyValues
-from hyperclova.inference.native.attention import NativePositions
+from hyperclova.inference.blocks import Block, TorchBlocks
+from hyperclova.inference.cache import BLOCK, CHUNK, KeyValues
+from hyperclova.inference.native.attention import NativeBlocks, NativePositions
 from hyperclova.inference.positions import Position, TorchPositions
 
 
@@ -35,7 +36,7 @@ class SpanAttention:
         # What stands later in a sequence needs the keys and values of what stands before it: first
         # come positions at the beginning of their span (tokens being written), then blocks, then
         # positions that end a span.
-        self._blocks: list[_Block] = []
+        blocks: list[Block] = []
         first: list[Position] = []
         last: list[Position] = []
         at = 0
@@ -50,10 +51,11 @@ class SpanAttention:
                     begins = position == span.cache.length
                     (first if begins else last).append(Position(at, chunks, place))
                 else:
-                    self._blocks.append(_Block(at, until - position, chunks, place))
+                    blocks.append(Block(at, until - position, chunks, place))
                 at += until - position
                 position = until
         self._first, self._last = _positions(first), _positions(last)
+        self._blocks = _blocks(blocks)
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         _, heads, tokens, width = query.shape
@@ -61,10 +63,8 @@ class SpanAttention:
         attended = query.new_empty(tokens, heads, width)
         if self._first is not None:
             self._first.attend(layer, query, key, value, attended)
-        for block in self._blocks:
-            of = slice(block.begin, block.end)
-            found = block.attend(layer, query[:, :, of], key[0, :, of], value[0, :, of])
-            attended[of] = found.transpose(0, 1)
+        if self._blocks is not None:
+            self._blocks.attend(layer, query, key, value, attended)
         if self._last is not None:
             self._last.attend(layer, query, key, value, attended)
         return attended.transpose(0, 1)[None]
@@ -73,7 +73,7 @@ class SpanAttention:
     def single(self) -> NativePositions | None:
         """All that there is to attend, if that is one position of each sequence and there is a
         kernel for it."""
-        alone = not self._blocks and self._last is None
+        alone = self._blocks is None and self._last is None
         return self._first if alone and isinstance(self._first, NativePositions) else None
 
 
@@ -85,49 +85,10 @@ def _positions(positions: Sequence[Position]) -> NativePositions | TorchPosition
     return TorchPositions(positions)
 
 
-class _Block:
-    """Neighbouring positions of one sequence within one block."""
-
-    def __init__(self, begin: int, tokens: int, chunks: Sequence[Chunk], place: int) -> None:
-        """
-        Args:
-            begin: where they stand among all the tokens of this pass.
-            place: the first one's place in the last of ``chunks``.
-        """
-        self.begin, self.end = begin, begin + tokens
-        self._before, self._chunk = chunks[:-1], chunks[-1]
-        self._place, self._until = place, place + tokens
-        store = self._chunk.store
-        unseen = torch.ones(tokens, self._until, dtype=torch.bool).triu(place + 1)
-        mask = torch.zeros(tokens, self._until, dtype=store.dtype)
-        self._mask = mask.masked_fill_(unseen, float("-inf"))
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Store keys and values ``(heads, tokens, head_width)``; attend from ``query``
-        ``(1, heads, tokens, head_width)`` to all that stands before each."""
-        keys, values = self._chunk.layers[layer]
-        keys[:, self._place : self._until] = key
-        values[:, self._place : self._until] = value
-        keys, values = keys[None, :, : self._until], values[None, :, : self._until]
-        before = [
-            (held_keys[None], held_values[None])
-            for held_keys, held_values in (chunk.layers[layer] for chunk in self._before)
-        ]
-        last = _flash(query, keys, values, attn_mask=self._mask)
-        if not before:
-            return last[0][0]
-        # Softmax over all keys from softmaxes over each chunk's: weigh each chunk's result by its
-        # share of the sum of exponentials (Dao et al. 2022, arXiv:2205.14135, §3.1).
-        parts = [*(_flash(query, *each) for each in before), last]
-        shares = torch.stack([sums for _, sums in parts]).softmax(0).unsqueeze(-1)
-        return torch.stack([attended for attended, _ in parts]).mul_(shares).sum(0)[0]
-
-
-def _flash(
-    query: Tensor, keys: Tensor, values: Tensor, attn_mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Attended values and the logarithms of the sums of exponentials ``(1, heads, tokens)``."""
-    both: tuple[Tensor, Tensor] = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, keys, values, attn_mask=attn_mask
-    )
-    return both
+def _blocks(blocks: Sequence[Block]) -> NativeBlocks | TorchBlocks | None:
+    if not blocks:
+        return None
+    store = blocks[0].chunks[0].store
+    if store.dtype == torch.float32 and NativeBlocks.available(store.shape[-1]):
+        return NativeBlocks(blocks)
+    return TorchBlocks(blocks)

@@ -1,34 +1,42 @@
-"""Attention of single positions on our own kernel: all of a layer's in one call."""
+"""Attention on our own kernels: all of a layer's in one call."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
 
-from hyperclova.inference.cache import CHUNK
+from hyperclova.inference.blocks import Block
+from hyperclova.inference.cache import CHUNK, Chunk
 from hyperclova.inference.native.build import load
 from hyperclova.inference.positions import Position
 
 _WIDEST_HEAD = 512  # as in attention.c
 
 
-class NativePositions:
-    """Positions of several sequences, shared out among PyTorch's threads by position and head.
+class _Native:
+    """A kernel, and a table of what it is to attend from.
 
-    Does the work of :class:`~hyperclova.inference.positions.TorchPositions`, in float32 on a CPU.
+    Args:
+        rows: of each: where it stands among the tokens of the pass, for blocks how many tokens, and
+            its place in the last of its chunks.
+        chunks: of each.
     """
 
-    def __init__(self, positions: Sequence[Position]) -> None:
+    _kernel: ClassVar[str]
+
+    def __init__(
+        self, rows: Sequence[tuple[tuple[int, ...], int]], chunks: Sequence[Sequence[Chunk]]
+    ) -> None:
         library = load()
         assert library is not None
-        self._call = library.attend_positions
+        self._call = getattr(library, self._kernel)
         addresses: list[int] = []
         table = []
-        for position in positions:
-            chunks = position.chunks
-            table.append((position.token, len(addresses), len(chunks), position.place))
-            addresses += [chunk.address for chunk in chunks]
-        self._held = positions  # and with them the memory that the addresses are of
+        for (tokens, place), of in zip(rows, chunks, strict=True):
+            table.append((*tokens, len(addresses), len(of), place))
+            addresses += [chunk.address for chunk in of]
+        self._held = chunks  # and with them the memory that the addresses are of
         self._table = np.array(table, dtype=np.int64)
         self._chunks = np.array(addresses, dtype=np.uintp)
         self._strides = np.empty(6, dtype=np.int64)
@@ -45,7 +53,8 @@ class NativePositions:
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, attended: Tensor
     ) -> None:
-        """As :meth:`~hyperclova.inference.positions.TorchPositions.attend`."""
+        """As the methods in :mod:`~hyperclova.inference.positions` and
+        :mod:`~hyperclova.inference.blocks`."""
         query, key, value = (
             each if each.stride(3) == 1 else each.contiguous() for each in (query, key, value)
         )
@@ -57,3 +66,30 @@ class NativePositions:
             *(attended.data_ptr(), self.table, len(self._table), self.chunks),
             *(layer, heads, CHUNK, width, width**-0.5),
         )
+
+
+class NativePositions(_Native):
+    """Positions of several sequences, shared out among threads by position and head.
+
+    Does the work of :class:`~hyperclova.inference.positions.TorchPositions`, in float32 on a CPU.
+    """
+
+    _kernel = "attend_positions"
+
+    def __init__(self, positions: Sequence[Position]) -> None:
+        rows = [((each.token,), each.place) for each in positions]
+        super().__init__(rows, [each.chunks for each in positions])
+
+
+class NativeBlocks(_Native):
+    """Blocks of several sequences, shared out among threads by block and head.
+
+    Does the work of :class:`~hyperclova.inference.blocks.TorchBlocks`, in float32 on a CPU. A
+    position's result does not depend on which of its neighbours are attended from with it.
+    """
+
+    _kernel = "attend_blocks"
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        rows = [((each.token, each.tokens), each.place) for each in blocks]
+        super().__init__(rows, [each.chunks for each in blocks])

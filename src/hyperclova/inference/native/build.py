@@ -115,11 +115,12 @@ def _declare(library: ctypes.CDLL) -> None:
     pointer, number = ctypes.c_void_p, ctypes.c_long
     for product in (library.int8_product, library.float32_product):
         product.argtypes = [pointer, pointer, number, number, pointer]
-    library.attend_positions.argtypes = [
-        *(pointer, pointer, pointer, pointer, pointer, pointer, number, pointer),
-        *(number, number, number, number, ctypes.c_float),
-    ]
-    library.attend_positions.restype = None
+    for attend in (library.attend_positions, library.attend_blocks):
+        attend.argtypes = [
+            *(pointer, pointer, pointer, pointer, pointer, pointer, number, pointer),
+            *(number, number, number, number, ctypes.c_float),
+        ]
+        attend.restype = None
     library.layer_norm.argtypes = [
         *(pointer, number, number, number, pointer, pointer, ctypes.c_float, pointer)
     ]

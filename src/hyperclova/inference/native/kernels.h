@@ -43,6 +43,14 @@ void attend_positions(
     long head_width, float scale
 );
 
+/* The same for up to 64 neighbouring positions each, which lie in one chunk: blocks (count, 5): the
+ * first one's token, how many, and as in `positions`, the place that of the first. */
+void attend_blocks(
+    const float *query, const float *key, const float *value, const int64_t *strides, float *out,
+    const int64_t *blocks, long count, float *const *chunks, long layer, long heads, long chunk,
+    long head_width, float scale
+);
+
 /* LayerNorm of rows. */
 void layer_norm(
     const float *x, long rows, long width, long x_stride, const float *weight, const float *bias,
