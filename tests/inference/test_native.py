@@ -272,7 +272,8 @@ def test_a_step_at_once_gives_the_bits_of_a_step_layer_by_layer(
                 cache.reserve(len(ids))
             ids = [each for _, ids in spans for each in ids]
             places = [cache.length + n for cache, ids in spans for n in range(len(ids))]
-            spans = [Span(cache, len(ids)) for cache, ids in spans]
+            written = spans is not read
+            spans = [Span(cache, len(ids), written) for cache, ids in spans]
             states.append(runner.states(ids, places, spans))
         return states
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -271,6 +271,46 @@ def test_rows_of_soft_prompts_are_no_tokens() -> None:
     assert cache.match(tuple(range(BLOCK)), BLOCK).length == 0
     assert cache.match(tuple(("e" * 64, row) for row in range(BLOCK)), BLOCK).length == 0
     assert cache.match(rows(1), BLOCK).length == 0
+
+
+SYMBOLS = st.integers(0, 1) | st.just((SOFT, 0))
+LENGTHS = st.sampled_from([1, 3, 63, 64, 65, 100, 128, 200, 255, 256, 257, 300, 330])
+
+
+@given(data=st.data())
+def test_a_part_of_a_block_is_taken_over(data: st.DataObject) -> None:
+    """All that has been read, where whole blocks are known, up to the first difference."""
+    cache = PrefixCache(1000 * CHUNK_BYTES, sequence, within_blocks=True)
+    known: list[tuple[Symbol, ...]] = []
+    for _ in range(data.draw(st.integers(1, 6))):
+        prompt = (tokens(0) + tokens(1) + tokens(0) + rows(0) + tokens(2) + tokens(1))[
+            : data.draw(LENGTHS)
+        ]
+        if data.draw(st.booleans()):  # another symbol somewhere
+            place = data.draw(st.integers(0, len(prompt) - 1))
+            prompt = (*prompt[:place], data.draw(SYMBOLS), *prompt[place + 1 :])
+        most = data.draw(st.sampled_from([len(prompt) - 1, len(prompt), len(prompt) // 2]))
+        shared = max((common(prompt, other) for other in known), default=0)
+        found = cache.match(prompt, most)
+        assert found.length == min(shared, most)
+        assert stored(found) == [mark(symbol) for symbol in prompt[: found.length]]
+        kept = stored(found)
+        read(found, prompt[found.length :])
+        assert stored(found)[: len(kept)] == kept
+        assert stored(found) == [mark(symbol) for symbol in prompt]
+        cache.insert(prompt, found, state_after(prompt))
+        known.append(prompt)
+    for prompt in known:
+        again = cache.recall(prompt)
+        assert again is not None
+        assert stored(again[0]) == [mark(symbol) for symbol in prompt]
+
+
+def common(left: Sequence[Symbol], right: Sequence[Symbol]) -> int:
+    pairs = enumerate(zip(left, right, strict=False))
+    return next(
+        (place for place, (one, other) in pairs if one != other), min(len(left), len(right))
+    )
 
 
 @pytest.mark.parametrize("chunks", [0, 1])

@@ -23,6 +23,8 @@ class Span:
 
     cache: KeyValues
     tokens: int
+    written: bool = False
+    """Whether it is one token that the model wrote; else they are read, as part of a prompt."""
 
     def advance(self) -> None:
         """Make them count, after the forward pass that has stored them."""
@@ -33,9 +35,10 @@ class SpanAttention:
     """``attend`` for the spans of several sequences, laid one after another in one row."""
 
     def __init__(self, spans: Sequence[Span]) -> None:
-        # What stands later in a sequence needs the keys and values of what stands before it: first
-        # come positions at the beginning of their span (tokens being written), then blocks, then
-        # positions that end a span.
+        # Tokens being written have a way of their own. So have, where PyTorch attends, positions
+        # that are the only ones of their block in their span; and as what stands later in a
+        # sequence needs the keys and values of what stands before it, those at the beginning of
+        # their span come first, then blocks, then those at the end.
         blocks: list[Block] = []
         first: list[Position] = []
         last: list[Position] = []
@@ -47,7 +50,9 @@ class SpanAttention:
                 until = min(end, (position // BLOCK + 1) * BLOCK)
                 chunks, place = span.cache.chunks[: position // CHUNK + 1], position % CHUNK
                 store = chunks[-1].store
-                if until - position == 1 and store.dtype == torch.float32:
+                exact = store.dtype == torch.float32
+                ours = exact and NativeBlocks.available(store.shape[-1])
+                if (span.written and exact) or (until - position == 1 and exact and not ours):
                     begins = position == span.cache.length
                     (first if begins else last).append(Position(at, chunks, place))
                 else:

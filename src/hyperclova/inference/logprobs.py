@@ -58,7 +58,7 @@ def measure(logits: Tensor, tokens: Sequence[int], top: int, vocabulary: int) ->
     Raises:
         UserError: the logits are not finite.
     """
-    normalizer = torch.logsumexp(logits, dim=-1, keepdim=True)
+    normalizer = _normalizer(logits)
     require_finite(bool(normalizer.isfinite().all()))
     chosen = logits.gather(1, torch.tensor(tokens).unsqueeze(1)) - normalizer
     values, ids = logits[:, :vocabulary].topk(min(top, vocabulary), dim=-1)
@@ -80,8 +80,16 @@ def measure_rivals(logits: Tensor, tokens: Sequence[int], vocabulary: int) -> li
     if not tokens:
         return []
     (best,) = measure(logits, tokens[:1], 1, vocabulary)
-    logprobs = logits[0, torch.tensor(tokens)] - torch.logsumexp(logits, dim=-1)
+    logprobs = logits[0, torch.tensor(tokens)] - _normalizer(logits)[0]
     return [Measured(logprob, best.top) for logprob in logprobs.tolist()]
+
+
+def _normalizer(logits: Tensor) -> Tensor:
+    """The logarithms of the sums of exponentials ``(rows, 1)``."""
+    # Never of a single row: a long one would be shared out among threads and summed in another
+    # order than one of several.
+    rows = logits if len(logits) > 1 else logits.expand(2, -1)
+    return torch.logsumexp(rows, dim=-1, keepdim=True)[: len(logits)]
 
 
 def _best_first(rival: tuple[int, float]) -> tuple[float, int]:

@@ -6,13 +6,15 @@ are counted by references, Python's own: one that no node and no sequence holds 
 
 Where a prompt ended, a shorter node holds a copy of what its last, partial block has in keys and
 values, and the state after its last position: whoever comes with the whole prompt again need not
-read at all. What goes on differently from within a block is read again from that block's
-beginning, since a part of a block may round differently from the block.
+read at all. What goes on differently from within a block takes over the part that is the same, if
+positions do not depend on those read with them; else a part of a block may round differently from
+the block, and is read again from the block's beginning.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from hyperclova.inference.cache import BLOCK, CHUNK, Chunk, KeyValues
 
 Symbol = int | tuple[str, int]
 """What stands at one position: a token id, or a soft prompt's fingerprint and the row."""
+_COMPARED = 8  # ways to go on within a block that are looked at: the newest
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +56,18 @@ class PrefixCache:
     Args:
         limit: bytes of keys and values kept for later; 0 keeps none.
         sequence: makes a sequence out of chunks and a length.
+        within_blocks: whether a part of a block may be taken over: if keys and values of a position
+            do not depend on the positions read with it.
     """
 
-    def __init__(self, limit: int, sequence: Callable[[Sequence[Chunk], int], KeyValues]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        sequence: Callable[[Sequence[Chunk], int], KeyValues],
+        within_blocks: bool = False,
+    ) -> None:
         self._limit, self._sequence = limit, sequence
+        self._within_blocks = within_blocks
         self._root = _Node(None, (), None)
         # Every use touches a node and then its parents, so a parent is newer than its children
         # and the oldest node is always an end of the tree.
@@ -71,11 +82,32 @@ class PrefixCache:
         return self._limit > 0
 
     def match(self, symbols: Sequence[Symbol], most: int) -> KeyValues:
-        """A sequence that begins with as many whole blocks of ``symbols`` as are known, up to
-        ``most`` positions."""
+        """A sequence that begins with as much of ``symbols`` as is known, up to ``most`` positions:
+        whole blocks, and within blocks, if that is allowed, a part of one."""
         path = self._walk(symbols, most // BLOCK)
-        self._touch(path)
-        return self._joined(path)
+        whole = len(path) * BLOCK
+        node, shared = self._alike(path, symbols[whole : min(most, whole + BLOCK)])
+        if node is None:
+            self._touch(path)
+            return self._joined(path, whole)
+        self._touch([*path, node])
+        if isinstance(node.holds, Chunk):
+            return self._joined([*path, node], whole + shared)
+        assert isinstance(node.holds, End)
+        sequence = self._joined(path, whole)
+        sequence.append(node.holds.rest[:, :, :, :shared])
+        return sequence
+
+    def _alike(self, path: Sequence[_Node], symbols: Sequence[Symbol]) -> tuple[_Node | None, int]:
+        """What has most in common with ``symbols`` behind a path, and how many symbols."""
+        best, most = None, 0
+        if self._within_blocks and symbols:
+            node = path[-1] if path else self._root
+            for child in islice(reversed(node.children.values()), _COMPARED):
+                shared = _in_common(child.content, symbols)
+                if shared > most:
+                    best, most = child, shared
+        return best, most
 
     def recall(self, symbols: Sequence[Symbol]) -> tuple[KeyValues, Tensor] | None:
         """A sequence that has read all of ``symbols``, and the state ``(1, width)`` after the last
@@ -93,17 +125,17 @@ class PrefixCache:
             return None
         assert isinstance(last.holds, End)
         self._touch([*path, last])
-        sequence = self._joined(path)
+        sequence = self._joined(path, blocks * BLOCK)
         sequence.append(last.holds.rest)
         return sequence, last.holds.state
 
-    def _joined(self, path: Sequence[_Node]) -> KeyValues:
+    def _joined(self, path: Sequence[_Node], length: int) -> KeyValues:
         # Of the nodes whose blocks share a chunk, the last one's holds all of them.
         ends = [*range(CHUNK // BLOCK - 1, len(path), CHUNK // BLOCK)]
         if len(path) % (CHUNK // BLOCK):
             ends.append(len(path) - 1)
         chunks = [held for end in ends if isinstance(held := path[end].holds, Chunk)]
-        return self._sequence(chunks, len(path) * BLOCK)
+        return self._sequence(chunks, length)
 
     def insert(
         self, symbols: Sequence[Symbol], stored: KeyValues, state: Tensor | None = None
@@ -180,3 +212,11 @@ class PrefixCache:
         if not self._uses[node.holds]:
             del self._uses[node.holds]
             self.bytes -= node.holds.bytes
+
+
+def _in_common(left: Sequence[Symbol], right: Sequence[Symbol]) -> int:
+    """How many symbols the two begin with alike."""
+    for place, (one, other) in enumerate(zip(left, right, strict=False)):
+        if one != other:
+            return place
+    return min(len(left), len(right))

@@ -53,7 +53,11 @@ class Reading:
 
     def next_blocks(self, budget: int) -> list[tuple[Reader, int]]:
         """Which readers read how many symbols now: a block each in turn, up to the budget."""
-        ready = [reader for reader in self.readers if self._can_read(reader)]
+        ready = []
+        for reader in self.readers:
+            with self._failing([reader.job]):
+                if self._can_read(reader):
+                    ready.append(reader)
         counts = dict.fromkeys(ready, 0)
         while budget > 0:
             hungry = [reader for reader in ready if counts[reader] < reader.left]
@@ -91,7 +95,7 @@ class Reading:
         # The last symbol's state is wanted.
         found = self._prefixes.match(symbols, len(symbols) - 1 if reader.reuse else 0)
         if reader.reuse and self._prefixes.enabled:
-            end = found.length + BLOCK
+            end = (found.length // BLOCK + 1) * BLOCK
             for other in self.readers:
                 if other.cache is None or not other.remember:
                     continue

@@ -104,6 +104,12 @@ class Runner:
                 self._model, self._pool, rows, rows_for(self._pool), capture
             )
 
+    @property
+    def independent_positions(self) -> bool:
+        """Whether what a position of a prompt gives depends, to the last bit, on it and on what
+        stands before it alone: not on which of its neighbours are read with it."""
+        return self.decoding == "spans" and self._decoder is not None
+
     def sequence(self, chunks: Sequence[Chunk] = (), length: int = 0) -> KeyValues:
         """Keys and values of a sequence that begins with what ``chunks`` hold."""
         return KeyValues(self._pool or self._allocator, chunks, length)

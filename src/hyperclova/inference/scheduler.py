@@ -62,8 +62,6 @@ class Scheduler:
         self._rows, self._most_waiting = rows, waiting
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._waiting: FairQueue[Job] = FairQueue()
-        self._prefixes = PrefixCache(cache_bytes, self._sequence)
-        self._reading = Reading(self._prefixes, self._failing)
         self._lock = threading.Lock()
         self._cancelled = False  # whether any job may have been, since this was looked at
         self._earliest = math.inf  # when the first of those that wait may expire
@@ -77,6 +75,8 @@ class Scheduler:
         )
         self._thread.start()
         self.runner = loaded.result()
+        self._prefixes = PrefixCache(cache_bytes, self._sequence, self.runner.independent_positions)
+        self._reading = Reading(self._prefixes, self._failing)
         self.runner.reclaim_with(self._reclaim)
         factor = 1 if self.runner.device.type == "cpu" else _ON_ACCELERATORS
         self._read_beside, self._read_alone = factor * _READ_BESIDE_WRITING, factor * _READ_ALONE
@@ -324,7 +324,7 @@ class Scheduler:
 
     def _forward(self, rows: Sequence[Row], reading: Sequence[tuple[Reader, int]]) -> Tensor:
         """States ``(tokens, width)``: one for each row, then those of the blocks read."""
-        spans = [Span(row.cache, 1) for row in rows]
+        spans = [Span(row.cache, 1, written=True) for row in rows]
         ids = [row.last for row in rows]
         positions = [row.cache.length for row in rows]
         places: list[int] = []

@@ -90,17 +90,18 @@ def build(compiler: str, runtime: Path, options: tuple[str, ...] = ()) -> Path:
 
 
 def openmp_runtime() -> Path | None:
-    """The OpenMP library that this process has loaded: a second one would bring threads of its own,
-    which wait awake beside PyTorch's. None if it is another than GNU's, or this is not Linux."""
-    import torch  # loads it  # noqa: F401
+    """PyTorch's OpenMP library: another one would bring threads of its own, which wait awake beside
+    PyTorch's. None if it is not GNU's, or this is not Linux."""
+    import torch  # loads it
 
     if sys.platform != "linux":
         return None
-    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
-        path = line.split(maxsplit=5)[5:]
-        if path and Path(path[0]).name.startswith("libgomp"):
-            return Path(path[0])
-    return None
+    lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    paths = [Path(line.split(maxsplit=5)[5]) for line in lines if "libgomp" in line]
+    # Other packages may have brought theirs; PyTorch's own lies beside it, or is the system's.
+    beside = Path(torch.__file__).parent
+    own = [path for path in paths if beside in path.parents or "torch.libs" in path.parts]
+    return next(iter(own or paths), None)
 
 
 def _processor() -> bytes:

@@ -2,10 +2,10 @@
 
 import ctypes
 import functools
+import sys
+from pathlib import Path
 
 import torch
-
-from hyperclova.inference.native.build import openmp_runtime
 
 
 def use_threads(count: int) -> None:
@@ -13,7 +13,7 @@ def use_threads(count: int) -> None:
 
     ``torch.set_num_threads`` would do so for all threads that begin to compute later, too: an
     engine with a small model would slow down whatever else computes in its process. It is the last
-    resort, where PyTorch's OpenMP library is not known.
+    resort, where PyTorch does not compute with OpenMP.
     """
     library = _openmp()
     if library is None:
@@ -25,5 +25,12 @@ def use_threads(count: int) -> None:
 
 @functools.cache
 def _openmp() -> ctypes.CDLL | None:
-    path = openmp_runtime()
-    return None if path is None else ctypes.CDLL(str(path))
+    """PyTorch's library, through which its OpenMP is found: the process may have others."""
+    ending = "dylib" if sys.platform == "darwin" else "so"
+    path = Path(torch.__file__).parent / "lib" / f"libtorch_cpu.{ending}"
+    try:
+        library = ctypes.CDLL(str(path))
+        library.omp_set_num_threads  # noqa: B018  (AttributeError, if there is none)
+    except (OSError, AttributeError):
+        return None
+    return library
