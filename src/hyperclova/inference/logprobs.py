@@ -59,15 +59,11 @@ def measure(logits: Tensor, tokens: Sequence[int], top: int, vocabulary: int) ->
         UserError: the logits are not finite.
     """
     normalizer = _normalizer(logits)
-    require_finite(bool(normalizer.isfinite().all()))
     chosen = logits.gather(1, torch.tensor(tokens).unsqueeze(1)) - normalizer
-    values, ids = logits[:, :vocabulary].topk(min(top, vocabulary), dim=-1)
-    rivals = values - normalizer
+    rivals = _rivals(logits, normalizer, top, vocabulary)
     return [
-        Measured(logprob, tuple(sorted(zip(row_ids, row, strict=True), key=_best_first)))
-        for logprob, row_ids, row in zip(
-            chosen.squeeze(1).tolist(), ids.tolist(), rivals.tolist(), strict=True
-        )
+        Measured(logprob, tops)
+        for logprob, tops in zip(chosen.squeeze(1).tolist(), rivals, strict=True)
     ]
 
 
@@ -79,17 +75,33 @@ def measure_rivals(logits: Tensor, tokens: Sequence[int], vocabulary: int) -> li
     """
     if not tokens:
         return []
-    (best,) = measure(logits, tokens[:1], 1, vocabulary)
-    logprobs = logits[0, torch.tensor(tokens)] - _normalizer(logits)[0]
-    return [Measured(logprob, best.top) for logprob in logprobs.tolist()]
+    normalizer = _normalizer(logits)
+    (best,) = _rivals(logits, normalizer, 1, vocabulary)
+    logprobs = logits[0, torch.tensor(tokens)] - normalizer[0]
+    return [Measured(logprob, best) for logprob in logprobs.tolist()]
+
+
+def _rivals(
+    logits: Tensor, normalizer: Tensor, top: int, vocabulary: int
+) -> list[tuple[tuple[int, float], ...]]:
+    """Each row's ``top`` most likely tokens and their log-probabilities, best first."""
+    values, ids = logits[:, :vocabulary].topk(min(top, vocabulary), dim=-1)
+    pairs = zip(ids.tolist(), (values - normalizer).tolist(), strict=True)
+    return [tuple(sorted(zip(*each, strict=True), key=_best_first)) for each in pairs]
 
 
 def _normalizer(logits: Tensor) -> Tensor:
-    """The logarithms of the sums of exponentials ``(rows, 1)``."""
+    """The logarithms of the sums of exponentials ``(rows, 1)``.
+
+    Raises:
+        UserError: the logits are not finite.
+    """
     # Never of a single row: a long one would be shared out among threads and summed in another
     # order than one of several.
     rows = logits if len(logits) > 1 else logits.expand(2, -1)
-    return torch.logsumexp(rows, dim=-1, keepdim=True)[: len(logits)]
+    found = torch.logsumexp(rows, dim=-1, keepdim=True)[: len(logits)]
+    require_finite(bool(found.isfinite().all()))
+    return found
 
 
 def _best_first(rival: tuple[int, float]) -> tuple[float, int]:

@@ -33,7 +33,7 @@ _WORTH_INT8 = 30_000_000
 operations; with kernels of our own it always does."""
 _WORTH_THREADS = 30_000_000
 """Parameters from which sharing a step between threads gains more than they wait for each other."""
-_WORTH_THREADS_TOKENS = 128
+_WORTH_THREADS_TOKENS = 64
 """Tokens in a step from which that is so for smaller models. Only with kernels of our own, as
 PyTorch's GELU may round differently on another number of threads."""
 
@@ -137,7 +137,7 @@ class Runner:
             places: indices of tokens that are no tokens but rows of ``embeddings``, in order.
             embeddings: tensors ``(rows, width)``, float32.
         """
-        use_threads(self._threads if len(ids) >= self._shared_from else 1)
+        self._share(len(ids))
         if self._pool is not None and self._static is not None:
             # Tokens being written come first; whatever else is single may go along.
             first = spans[: min([self._static.rows, *places[:1]])]
@@ -163,6 +163,10 @@ class Runner:
             span.advance()
         return states
 
+    def _share(self, rows: int) -> None:
+        """Compute so many rows on as many threads as is worth while; and what comes after them."""
+        use_threads(self._threads if rows >= self._shared_from else 1)
+
     def _pass(
         self,
         ids: Sequence[int],
@@ -179,6 +183,7 @@ class Runner:
 
     def project(self, states: Tensor) -> Tensor:
         """Logits ``(rows, vocab_size)`` of states ``(rows, width)``, float32, on the device."""
+        self._share(len(states))
         logits: Tensor = self._head(states.float())
         return logits
 
