@@ -22,6 +22,7 @@ from hyperclova.inference.native import build, linear, load
 from hyperclova.inference.native.attention import NativePositions
 from hyperclova.inference.native.decoder import NativeDecoder
 from hyperclova.inference.native.linear import NativeFloatLinear, NativeInt8Linear
+from hyperclova.inference.native.openmp import openmp_path
 from hyperclova.inference.positions import Position, TorchPositions
 from hyperclova.inference.protocol import Precision
 from hyperclova.inference.runner import Runner
@@ -80,7 +81,7 @@ def older(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ctypes.CDLL:
     if load() is None:
         pytest.skip("no kernels can be built here")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    runtime = build.openmp_runtime()
+    runtime = openmp_path()
     assert runtime is not None
     options = ("-mno-avx512f", "-mno-avxvnni")
     library = ctypes.CDLL(str(build.build(os.environ.get("CC") or "cc", runtime, options)))

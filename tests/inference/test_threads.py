@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hyperclova.inference.logprobs import measure, measure_rivals
-from hyperclova.inference.native.threads import _openmp
+from hyperclova.inference.native.openmp import openmp
 
 # A process of its own: what PyTorch has set on a thread, it does not set again.
 SCRIPT = """
@@ -41,7 +41,7 @@ assert seen == [3, 3], seen
 """
 
 
-@pytest.mark.skipif(_openmp() is None, reason="PyTorch does not compute with OpenMP")
+@pytest.mark.skipif(openmp() is None, reason="PyTorch does not compute with OpenMP")
 def test_a_small_model_shares_long_steps_alone(long_model_directory: Path) -> None:
     subprocess.run([sys.executable, "-c", SCRIPT, str(long_model_directory)], check=True)
 

@@ -16,7 +16,7 @@ from hyperclova.inference.graphs import GraphCapture
 from hyperclova.inference.linear import Kind, PackedLinear, int8_available, kind_for, pack
 from hyperclova.inference.native.decoder import NativeDecoder
 from hyperclova.inference.native.linear import NativeInt8Linear, NativeLinear
-from hyperclova.inference.native.threads import use_threads
+from hyperclova.inference.native.openmp import use_threads
 from hyperclova.inference.pool import ChunkPool
 from hyperclova.inference.pooled import PooledAttention
 from hyperclova.inference.protocol import Decoding, Precision

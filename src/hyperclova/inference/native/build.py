@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from hyperclova.directories import cache
+from hyperclova.inference.native.openmp import openmp_path
 
 _SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
 _OPTIONS = (
@@ -43,8 +44,9 @@ def load() -> ctypes.CDLL | None:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return None
     compiler = shutil.which(os.environ.get("CC") or "cc")
-    runtime = openmp_runtime()
-    if compiler is None or runtime is None:
+    runtime = openmp_path()
+    # Compiled with GNU's compiler or one that can do as it does: for GNU's library.
+    if compiler is None or runtime is None or not runtime.name.startswith("libgomp"):
         return None
     try:
         library = ctypes.CDLL(str(build(compiler, runtime)))
@@ -87,21 +89,6 @@ def build(compiler: str, runtime: Path, options: tuple[str, ...] = ()) -> Path:
             )
             partial.replace(built)
     return built
-
-
-def openmp_runtime() -> Path | None:
-    """PyTorch's OpenMP library: another one would bring threads of its own, which wait awake beside
-    PyTorch's. None if it is not GNU's, or this is not Linux."""
-    import torch  # loads it
-
-    if sys.platform != "linux":
-        return None
-    lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
-    paths = [Path(line.split(maxsplit=5)[5]) for line in lines if "libgomp" in line]
-    # Other packages may have brought theirs; PyTorch's own lies beside it, or is the system's.
-    beside = Path(torch.__file__).parent
-    own = [path for path in paths if beside in path.parents or "torch.libs" in path.parts]
-    return next(iter(own or paths), None)
 
 
 def _processor() -> bytes:

@@ -1,6 +1,7 @@
 """Linear layers on our own kernels."""
 
 import ctypes
+from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
 import torch
@@ -20,7 +21,7 @@ class _Matrix(ctypes.Structure):
     ]
 
 
-class NativeLinear(nn.Module):
+class NativeLinear(nn.Module, ABC):
     """``nn.Linear`` on a kernel: one call multiplies, adds the bias and applies the activation.
 
     For few rows it takes about as long as the memory takes to give the weights.
@@ -58,10 +59,10 @@ class NativeLinear(nn.Module):
         self.address = ctypes.addressof(self._matrix)
         """Of the matrix as kernels.h has it."""
 
+    @abstractmethod
     def _pack(self, weight: Tensor, panel: int, library: ctypes.CDLL) -> dict[str, Tensor]:
         """What the kernel reads, by its names in kernels.h, for ``weight (outputs, inputs)``,
         float32, and ``panel`` outputs that are computed together."""
-        raise NotImplementedError
 
     @staticmethod
     def available() -> bool:
