@@ -23,7 +23,8 @@ from hyperclova.inference.native.attention import NativePositions
 from hyperclova.inference.native.decoder import NativeDecoder
 from hyperclova.inference.native.linear import NativeFloatLinear, NativeInt8Linear
 from hyperclova.inference.native.openmp import openmp_path
-from hyperclova.inference.positions import Position, TorchPositions
+from hyperclova.inference.pieces import Piece
+from hyperclova.inference.positions import TorchPositions
 from hyperclova.inference.protocol import Precision
 from hyperclova.inference.runner import Runner
 from hyperclova.model import GPT, GPTConfig
@@ -200,7 +201,7 @@ def test_positions_attend_to_what_stands_before_them(
             chunk.store.normal_(generator=generator)
         query, key, value = together[:, :, token : token + 1]
         place = length % CHUNK
-        positions.append(Position(token, cache.chunks[: length // CHUNK + 1], place))
+        positions.append(Piece(token, 1, cache.chunks[: length // CHUNK + 1], place))
         keys, values = torch.cat([chunk.store[1] for chunk in positions[-1].chunks], dim=2)
         keys = torch.cat([keys[:, :length], key], dim=1)
         values = torch.cat([values[:, :length], value], dim=1)
@@ -227,9 +228,9 @@ def test_positions_do_not_depend_on_company_or_threads() -> None:
         for chunk in cache.chunks:
             chunk.store.normal_(generator=generator)
     rows = torch.randn(3, 1, 4, 5, 16, generator=generator)
-    positions = [Position(n, cache.chunks, 37 * n) for n, cache in enumerate(caches)]
+    positions = [Piece(n, 1, cache.chunks, 37 * n) for n, cache in enumerate(caches)]
 
-    def attend(chosen: list[Position]) -> torch.Tensor:
+    def attend(chosen: list[Piece]) -> torch.Tensor:
         found = torch.empty(5, 4, 16)
         NativePositions(chosen).attend(0, *rows, found)
         return found[[position.token for position in chosen]]

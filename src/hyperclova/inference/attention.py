@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hyperclova.inference.blocks import Block, TorchBlocks
+from hyperclova.inference.blocks import TorchBlocks
 from hyperclova.inference.cache import BLOCK, CHUNK, KeyValues
 from hyperclova.inference.native.attention import NativeBlocks, NativePositions
-from hyperclova.inference.positions import Position, TorchPositions
+from hyperclova.inference.pieces import Piece
+from hyperclova.inference.positions import TorchPositions
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,12 @@ class SpanAttention:
         # that are the only ones of their block in their span; and as what stands later in a
         # sequence needs the keys and values of what stands before it, those at the beginning of
         # their span come first, then blocks, then those at the end.
-        blocks: list[Block] = []
-        first: list[Position] = []
-        last: list[Position] = []
+        blocks: list[Piece] = []
+        first: list[Piece] = []
+        last: list[Piece] = []
+        store = spans[0].cache.chunks[0].store
+        exact = store.dtype == torch.float32
+        ours = exact and NativeBlocks.available(store.shape[-1])
         at = 0
         for span in spans:
             position = span.cache.length
@@ -49,18 +53,19 @@ class SpanAttention:
             while position < end:
                 until = min(end, (position // BLOCK + 1) * BLOCK)
                 chunks, place = span.cache.chunks[: position // CHUNK + 1], position % CHUNK
-                store = chunks[-1].store
-                exact = store.dtype == torch.float32
-                ours = exact and NativeBlocks.available(store.shape[-1])
-                if (span.written and exact) or (until - position == 1 and exact and not ours):
-                    begins = position == span.cache.length
-                    (first if begins else last).append(Position(at, chunks, place))
+                piece = Piece(at, until - position, chunks, place)
+                if not (exact and (span.written or (piece.tokens == 1 and not ours))):
+                    blocks.append(piece)
+                elif position == span.cache.length:
+                    first.append(piece)
                 else:
-                    blocks.append(Block(at, until - position, chunks, place))
-                at += until - position
+                    last.append(piece)
+                at += piece.tokens
                 position = until
-        self._first, self._last = _positions(first), _positions(last)
-        self._blocks = _blocks(blocks)
+        positions = NativePositions if ours else TorchPositions
+        self._first = positions(first) if first else None
+        self._blocks = (NativeBlocks if ours else TorchBlocks)(blocks) if blocks else None
+        self._last = positions(last) if last else None
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         _, heads, tokens, width = query.shape
@@ -80,20 +85,3 @@ class SpanAttention:
         kernel for it."""
         alone = self._blocks is None and self._last is None
         return self._first if alone and isinstance(self._first, NativePositions) else None
-
-
-def _positions(positions: Sequence[Position]) -> NativePositions | TorchPositions | None:
-    if not positions:
-        return None
-    if NativePositions.available(positions[0].chunks[0].store.shape[-1]):
-        return NativePositions(positions)
-    return TorchPositions(positions)
-
-
-def _blocks(blocks: Sequence[Block]) -> NativeBlocks | TorchBlocks | None:
-    if not blocks:
-        return None
-    store = blocks[0].chunks[0].store
-    if store.dtype == torch.float32 and NativeBlocks.available(store.shape[-1]):
-        return NativeBlocks(blocks)
-    return TorchBlocks(blocks)

@@ -1,31 +1,17 @@
 """Attention of neighbouring positions of one sequence, in PyTorch's operations for CPUs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hyperclova.inference.cache import Chunk
-
-
-@dataclass(frozen=True)
-class Block:
-    """Neighbouring positions of one sequence within one block."""
-
-    token: int
-    """Where the first one stands among all the tokens of this pass."""
-    tokens: int
-    chunks: Sequence[Chunk]
-    """The sequence's, up to the one that they lie in."""
-    place: int
-    """The first one's place in the last of ``chunks``."""
+from hyperclova.inference.pieces import Piece
 
 
 class TorchBlocks:
     """Blocks of several sequences, one after another."""
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
+    def __init__(self, blocks: Sequence[Piece]) -> None:
         self._blocks = [_Block(block) for block in blocks]
 
     def attend(
@@ -44,7 +30,7 @@ class TorchBlocks:
 
 
 class _Block:
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Piece) -> None:
         self.of = slice(block.token, block.token + block.tokens)
         self._before, self._chunk = block.chunks[:-1], block.chunks[-1]
         self._place, self._until = block.place, block.place + block.tokens

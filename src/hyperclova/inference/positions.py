@@ -1,30 +1,17 @@
 """Attention of single positions, each the next one of its sequence, in PyTorch's operations."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hyperclova.inference.cache import Chunk
-
-
-@dataclass(frozen=True)
-class Position:
-    """One position of one sequence, by itself in its span or block: a token being written."""
-
-    token: int
-    """Where it stands among all the tokens of this pass."""
-    chunks: Sequence[Chunk]
-    """The sequence's, up to the one that it lies in."""
-    place: int
-    """Its place in the last of ``chunks``."""
+from hyperclova.inference.pieces import Piece
 
 
 class TorchPositions:
     """Positions of several sequences, one after another."""
 
-    def __init__(self, positions: Sequence[Position]) -> None:
+    def __init__(self, positions: Sequence[Piece]) -> None:
         self._rows = [_Row(position) for position in positions]
         tokens = [position.token for position in positions]
         neighbours = tokens[-1] - tokens[0] == len(tokens) - 1
@@ -51,7 +38,7 @@ class TorchPositions:
 
 
 class _Row:
-    def __init__(self, position: Position) -> None:
+    def __init__(self, position: Piece) -> None:
         store, place = position.chunks[-1].store, position.place
         # Views of all layers at once: one by one they cost more than the products.
         self._written = store[:, :, :, place].unbind(0)

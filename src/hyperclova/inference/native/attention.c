@@ -57,20 +57,20 @@ static void attend_one(
 
 void attend_positions(
     const float *query, const float *key, const float *value, const int64_t *strides, float *out,
-    const int64_t *positions, long count, float *const *chunks, long layer, long heads, long chunk,
+    const Piece *positions, long count, float *const *chunks, long layer, long heads, long chunk,
     long head_width, float scale
 ) {
 #pragma omp parallel for collapse(2) schedule(dynamic, 1)
     for (long n = 0; n < count; n++)
         for (long head = 0; head < heads; head++) {
-            const int64_t *at = positions + 4 * n;
+            const Piece *at = positions + n;
             long keys = ((2 * layer) * heads + head) * chunk * head_width;
             attend_one(
-                query + at[0] * strides[0] + head * strides[1],
-                key + at[0] * strides[2] + head * strides[3],
-                value + at[0] * strides[4] + head * strides[5], chunks + at[1], at[2], at[3],
-                chunk, keys, keys + heads * chunk * head_width, head_width, scale,
-                out + (at[0] * heads + head) * head_width
+                query + at->token * strides[0] + head * strides[1],
+                key + at->token * strides[2] + head * strides[3],
+                value + at->token * strides[4] + head * strides[5], chunks + at->begin, at->chunks,
+                at->place, chunk, keys, keys + heads * chunk * head_width, head_width, scale,
+                out + (at->token * heads + head) * head_width
             );
         }
 }

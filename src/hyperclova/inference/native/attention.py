@@ -6,37 +6,29 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from hyperclova.inference.blocks import Block
-from hyperclova.inference.cache import CHUNK, Chunk
+from hyperclova.inference.cache import CHUNK
 from hyperclova.inference.native.build import load
-from hyperclova.inference.positions import Position
+from hyperclova.inference.pieces import Piece
 
 _WIDEST_HEAD = 512  # as in attention.c
 
 
-class _Native:
-    """A kernel, and a table of what it is to attend from.
-
-    Args:
-        rows: of each: where it stands among the tokens of the pass, for blocks how many tokens, and
-            its place in the last of its chunks.
-        chunks: of each.
-    """
+class _NativeAttention:
+    """A kernel, and a table of the pieces that it is to attend from."""
 
     _kernel: ClassVar[str]
 
-    def __init__(
-        self, rows: Sequence[tuple[tuple[int, ...], int]], chunks: Sequence[Sequence[Chunk]]
-    ) -> None:
+    def __init__(self, pieces: Sequence[Piece]) -> None:
         library = load()
         assert library is not None
         self._call = getattr(library, self._kernel)
         addresses: list[int] = []
         table = []
-        for (tokens, place), of in zip(rows, chunks, strict=True):
-            table.append((*tokens, len(addresses), len(of), place))
-            addresses += [chunk.address for chunk in of]
-        self._held = chunks  # and with them the memory that the addresses are of
+        for piece in pieces:
+            chunks = piece.chunks
+            table.append((piece.token, piece.tokens, len(addresses), len(chunks), piece.place))
+            addresses += [chunk.address for chunk in chunks]
+        self._held = pieces  # and with them the memory that the addresses are of
         self._table = np.array(table, dtype=np.int64)
         self._chunks = np.array(addresses, dtype=np.uintp)
         self._strides = np.empty(6, dtype=np.int64)
@@ -68,20 +60,16 @@ class _Native:
         )
 
 
-class NativePositions(_Native):
-    """Positions of several sequences, shared out among threads by position and head.
+class NativePositions(_NativeAttention):
+    """Single positions of several sequences, shared out among threads by position and head.
 
     Does the work of :class:`~hyperclova.inference.positions.TorchPositions`, in float32 on a CPU.
     """
 
     _kernel = "attend_positions"
 
-    def __init__(self, positions: Sequence[Position]) -> None:
-        rows = [((each.token,), each.place) for each in positions]
-        super().__init__(rows, [each.chunks for each in positions])
 
-
-class NativeBlocks(_Native):
+class NativeBlocks(_NativeAttention):
     """Blocks of several sequences, shared out among threads by block and head.
 
     Does the work of :class:`~hyperclova.inference.blocks.TorchBlocks`, in float32 on a CPU. A
@@ -89,7 +77,3 @@ class NativeBlocks(_Native):
     """
 
     _kernel = "attend_blocks"
-
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        rows = [((each.token, each.tokens), each.place) for each in blocks]
-        super().__init__(rows, [each.chunks for each in blocks])

@@ -142,7 +142,7 @@ static void attend_block(
 
 void attend_blocks(
     const float *query, const float *key, const float *value, const int64_t *strides, float *out,
-    const int64_t *blocks, long count, float *const *chunks, long layer, long heads, long chunk,
+    const Piece *blocks, long count, float *const *chunks, long layer, long heads, long chunk,
     long head_width, float scale
 ) {
     size_t size = sizeof(float) * head_width;
@@ -152,12 +152,12 @@ void attend_blocks(
 #pragma omp for collapse(2) schedule(static)
         for (long n = 0; n < count; n++)
             for (long head = 0; head < heads; head++) {
-                const int64_t *at = blocks + 5 * n;
-                float *keys = chunks[at[2] + at[3] - 1] +
-                              (((2 * layer) * heads + head) * chunk + at[4]) * head_width;
+                const Piece *at = blocks + n;
+                float *keys = chunks[at->begin + at->chunks - 1] +
+                              (((2 * layer) * heads + head) * chunk + at->place) * head_width;
                 float *values = keys + heads * chunk * head_width;
-                for (long row = 0; row < at[1]; row++) {
-                    long token = at[0] + row;
+                for (long row = 0; row < at->tokens; row++) {
+                    long token = at->token + row;
                     memcpy(
                         keys + row * head_width, key + token * strides[2] + head * strides[3], size
                     );
@@ -170,12 +170,12 @@ void attend_blocks(
 #pragma omp for collapse(2) schedule(dynamic, 1)
         for (long n = 0; n < count; n++)
             for (long head = 0; head < heads; head++) {
-                const int64_t *at = blocks + 5 * n;
+                const Piece *at = blocks + n;
                 long keys = ((2 * layer) * heads + head) * chunk * head_width;
                 attend_block(
-                    query + at[0] * strides[0] + head * strides[1], strides[0], at[1],
-                    chunks + at[2], at[3], at[4], chunk, keys, keys + heads * chunk * head_width,
-                    head_width, scale, out + (at[0] * heads + head) * head_width,
+                    query + at->token * strides[0] + head * strides[1], strides[0], at->tokens,
+                    chunks + at->begin, at->chunks, at->place, chunk, keys, keys + heads * chunk * head_width,
+                    head_width, scale, out + (at->token * heads + head) * head_width,
                     heads * head_width
                 );
             }

@@ -23,7 +23,7 @@ static int multiply(const Matrix *matrix, const float *x, long rows, float *y) {
 int decode(
     const Layer *layers, long depth, long width, long heads, float scale, float epsilon,
     const float *tokens, const float *learned, const float *const *final_norm, const int64_t *ids,
-    const int64_t *places, const int64_t *positions, long count, float *const *chunks, long chunk,
+    const int64_t *places, const Piece *positions, long count, float *const *chunks, long chunk,
     float *out
 ) {
     long size = count * width, head_width = width / heads;

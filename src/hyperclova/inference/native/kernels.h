@@ -30,24 +30,28 @@ struct Matrix {
 Product int8_product;    /* weights (panels, inputs / 4, PANEL, 4), filled up with zeros */
 Product float32_product; /* weights (panels, inputs, PANEL) */
 
+/* Neighbouring positions of a sequence, within one chunk: the first one's token, how many, their
+ * sequence's first place in `chunks`, how many chunks up to theirs, the first one's place in it. */
+typedef struct {
+    int64_t token, tokens, begin, chunks, place;
+} Piece;
+
 /* Single positions of many sequences in one layer.
  *
  * query, key, value: numbers from token to token and from head to head in `strides` (token, head,
- * of each). out (tokens, heads, head_width) without gaps. positions (count, 4): token, its
- * sequence's first place in `chunks`, how many chunks, its place in the last. Each chunk is
- * (layers, 2, heads, chunk, head_width): keys, then values.
+ * of each). out (tokens, heads, head_width) without gaps. Each chunk is (layers, 2, heads, chunk,
+ * head_width): keys, then values.
  */
 void attend_positions(
     const float *query, const float *key, const float *value, const int64_t *strides, float *out,
-    const int64_t *positions, long count, float *const *chunks, long layer, long heads, long chunk,
+    const Piece *positions, long count, float *const *chunks, long layer, long heads, long chunk,
     long head_width, float scale
 );
 
-/* The same for up to 64 neighbouring positions each, which lie in one chunk: blocks (count, 5): the
- * first one's token, how many, and as in `positions`, the place that of the first. */
+/* The same for up to 64 neighbouring positions each. */
 void attend_blocks(
     const float *query, const float *key, const float *value, const int64_t *strides, float *out,
-    const int64_t *blocks, long count, float *const *chunks, long layer, long heads, long chunk,
+    const Piece *blocks, long count, float *const *chunks, long layer, long heads, long chunk,
     long head_width, float scale
 );
 
