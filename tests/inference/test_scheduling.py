@@ -385,6 +385,31 @@ def test_a_prompt_being_read_is_dropped(
     assert events.errors["long"] is None
 
 
+def test_a_request_cancelled_before_it_came_does_not_wait(
+    open_engine: Open, endlessly: Endlessly
+) -> None:
+    """As when a call is interrupted while it submits."""
+    engine = open_engine(rows=1)
+    events = Events()
+    dropped = threading.Event()
+
+    def watch(name: str, chunk: Chunk) -> None:
+        if chunk.completion_tokens == 3:
+            job = engine._generation(endlessly(max_tokens=9), lambda _: None, lambda _: end())
+            job.cancel()
+            engine._scheduler.submit(job)
+
+    def end() -> None:
+        events.order.append(("waits", None))
+        dropped.set()
+
+    events.watch = watch
+    events.submit(engine, "runs", endlessly(max_tokens=20))
+    events.wait("runs")
+    assert dropped.wait(60)
+    assert events.names().index("waits.") < events.names().index("runs.")
+
+
 @STOPS
 def test_a_request_that_waits_is_dropped(
     open_engine: Open, endlessly: Endlessly, stop: Callable[[Job], None], reason: str

@@ -19,9 +19,9 @@ from hyperclova.inference.chunk_stream import ChunkStream
 from hyperclova.inference.gather import Gatherer
 from hyperclova.inference.generation import Generation
 from hyperclova.inference.gradients import Differentiator
-from hyperclova.inference.healing import heal, helps
 from hyperclova.inference.jobs import Job
-from hyperclova.inference.prompt import Symbols, symbols_of
+from hyperclova.inference.prompt import Symbols
+from hyperclova.inference.prompt_encoder import PromptEncoder
 from hyperclova.inference.protocol import (
     Chunk,
     Completion,
@@ -41,8 +41,7 @@ from hyperclova.inference.protocol import (
 from hyperclova.inference.questions import Embedding, Scoring
 from hyperclova.inference.runner import Runner
 from hyperclova.inference.scheduler import Scheduler
-from hyperclova.inference.soft_prompt import SoftPrompt
-from hyperclova.inference.validation import check_length, check_pieces, check_request
+from hyperclova.inference.validation import check_length, check_request
 from hyperclova.model.directory import WEIGHTS, load_config
 from hyperclova.tokenizer import Tokenizer
 
@@ -120,9 +119,10 @@ class Engine:
         )
         # However long a call's list is, it leaves half of the places to wait to others.
         self._at_once = max(1, min(rows + _AHEAD, waiting // 2))
-        self._encoding = threading.Lock()  # the morpheme analyser is not made for many threads
+        encoding = threading.Lock()  # the morpheme analyser is not made for many threads
+        self._prompts = PromptEncoder(self.tokenizer, self.model, encoding)
         self._differentiator = Differentiator(
-            directory, self.tokenizer, device=runner.device, encoding=self._encoding
+            directory, self.tokenizer, device=runner.device, encoding=encoding
         )
 
     def close(self) -> None:
@@ -234,7 +234,7 @@ class Engine:
         groups: dict[tuple[object, ...], tuple[Symbols, list[int], list[tuple[int, ...]]]] = {}
         for index, continuation in enumerate(continuations):
             with _named("continuations", index, len(continuations)):
-                symbols, tokens = self._joined(prompt, continuation)
+                symbols, tokens = self._prompts.joined(prompt, continuation)
                 check_length(len(symbols) + len(tokens), 0, self.model)
             _, places, endings = groups.setdefault(symbols.sequence, (symbols, [], []))
             places.append(index)
@@ -291,9 +291,9 @@ class Engine:
         on_chunk: Callable[[Chunk], None],
         on_end: Callable[[BaseException | None], None],
     ) -> Generation:
-        prompt = self._symbols(request.prompt)
+        prompt = self._prompts.symbols(request.prompt)
         check_length(len(prompt), request.max_tokens, self.model)
-        healed = self._healed(request)
+        healed = self._prompts.healed(request)
         seed = request.sampling.seed
         return Generation(
             request,
@@ -321,51 +321,10 @@ class Engine:
     ) -> Iterator[tuple[Embedding, "Future[Floats]"]]:
         for number, prompt in enumerate(prompts):
             with _named("prompts", number, len(prompts)):
-                symbols = self._symbols(prompt)
+                symbols = self._prompts.symbols(prompt)
                 check_length(len(symbols), 0, self.model)
             embedding = Embedding(symbols, pooling)
             yield embedding, embedding.answer
-
-    def _encode(self, text: str) -> list[int]:
-        with self._encoding:
-            return self.tokenizer.encode(text)
-
-    def _symbols(self, prompt: Prompt) -> Symbols:
-        if not isinstance(prompt, str):
-            check_pieces(prompt, self.model.vocabulary_size, self.model.width)
-        return symbols_of(prompt, self._encode, self.tokenizer.end_of_text_id)
-
-    def _healed(self, request: Request) -> tuple[Symbols, bytes] | None:
-        """The prompt without the word that it leaves open, and that word; None to go on from the
-        prompt as it is."""
-        before: tuple[str | int | SoftPrompt, ...] = ()
-        text: object = request.prompt
-        if isinstance(request.prompt, tuple) and request.prompt:
-            before, text = request.prompt[:-1], request.prompt[-1]
-        if not (isinstance(text, str) and request.max_tokens) or request.echo:
-            return None
-        if not (helps(text) if request.heal is None else request.heal):
-            return None
-        with self._encoding:
-            healed = heal(self.tokenizer, text)
-        if not healed.remainder:
-            return None
-        symbols = self._symbols((*before, *healed.ids))
-        room = self.model.context_length - len(symbols) - len(healed.remainder)
-        return (symbols, healed.remainder) if room >= request.max_tokens else None
-
-    def _joined(self, prompt: Prompt, continuation: str) -> tuple[Symbols, tuple[int, ...]]:
-        """Symbols of the prompt, and token ids of the continuation."""
-        if not isinstance(prompt, str):
-            return self._symbols(prompt), tuple(self._encode(continuation))
-        with self._encoding:
-            encoding = self.tokenizer.encode_with_offsets(prompt + continuation)
-        starts = [start for start, _ in encoding.offsets]
-        if prompt and len(prompt) in starts:
-            begin = starts.index(len(prompt))
-            if begin and encoding.offsets[begin - 1][1] == len(prompt):
-                return Symbols(tuple(encoding.ids[:begin])), tuple(encoding.ids[begin:])
-        return self._symbols(prompt), tuple(self._encode(continuation))
 
 
 class _Completing:

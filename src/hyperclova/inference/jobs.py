@@ -81,10 +81,8 @@ class Job(ABC):
             self._tell()
 
     def on_cancel(self, tell: Callable[[], None]) -> None:
-        """Call ``tell`` when the job is cancelled, on whatever thread; now, if it has been."""
+        """Call ``tell`` when the job is cancelled from now on, on whatever thread."""
         self._tell = tell
-        if self.cancelled:
-            tell()
 
     @property
     def expired(self) -> bool:

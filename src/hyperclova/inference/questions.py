@@ -16,9 +16,8 @@ from hyperclova.inference.protocol import Floats, Pooling, Score
 
 T = TypeVar("T")
 
-_SIDE_BY_SIDE = (
-    256  # continuations of a prompt that are read at once; more than a step has room for
-)
+_SIDE_BY_SIDE = 256
+"""Continuations of a prompt that are read at once; more than a step has room for."""
 
 
 class Question(Job, Generic[T]):

@@ -174,6 +174,8 @@ class Scheduler:
     def _wait(self, job: Job) -> None:
         self._waiting.push(job)
         self._earliest = min(self._earliest, job.expires)
+        # It may have been before it came, when nobody found it here.
+        self._cancelled = self._cancelled or job.cancelled
 
     @contextmanager
     def _failing(self, jobs: Sequence[Job]) -> Iterator[None]:
